@@ -1,0 +1,89 @@
+"""mnq: backtest, train and trade plugin-built futures strategies, composed in TOML.
+
+Install the distribution `mnq`, import the package `mnqcore`. Names are imported on first use, so that a plugin
+which only needs `param` and `plugin` costs nothing more.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnqcore.api import (
+        Action,
+        BarRequest,
+        Entry,
+        ExitReason,
+        MarketView,
+        ObservationSpec,
+        Step,
+        param,
+        plugin,
+        state,
+    )
+    from mnqcore.errors import DataError, MnqError, PluginError
+    from mnqcore.hookspecs import Register, hookimpl
+    from mnqcore.market.bars import resample
+    from mnqcore.market.calendar import Calendar
+    from mnqcore.market.instruments import Instrument
+    from mnqcore.market.store import read_bars
+
+_HOMES = {
+    "Action": "mnqcore.api",
+    "BarRequest": "mnqcore.api",
+    "Calendar": "mnqcore.market.calendar",
+    "DataError": "mnqcore.errors",
+    "Entry": "mnqcore.api",
+    "ExitReason": "mnqcore.api",
+    "Instrument": "mnqcore.market.instruments",
+    "MarketView": "mnqcore.api",
+    "MnqError": "mnqcore.errors",
+    "ObservationSpec": "mnqcore.api",
+    "PluginError": "mnqcore.errors",
+    "Register": "mnqcore.hookspecs",
+    "Step": "mnqcore.api",
+    "hookimpl": "mnqcore.hookspecs",
+    "param": "mnqcore.api",
+    "plugin": "mnqcore.api",
+    "read_bars": "mnqcore.market.store",
+    "resample": "mnqcore.market.bars",
+    "state": "mnqcore.api",
+}
+"""name -> module that defines it."""
+
+__all__ = [
+    "Action",
+    "BarRequest",
+    "Calendar",
+    "DataError",
+    "Entry",
+    "ExitReason",
+    "Instrument",
+    "MarketView",
+    "MnqError",
+    "ObservationSpec",
+    "PluginError",
+    "Register",
+    "Step",
+    "hookimpl",
+    "param",
+    "plugin",
+    "read_bars",
+    "resample",
+    "state",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mnq")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mnqcore' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,91 @@
+"""Every error that mnq raises on purpose, and the exit code each ends with.
+
+    MnqError                1  run or check failed
+    ├── UsageError          2  the command line asks for something impossible
+    ├── StrategyError       3  the strategy file is invalid; carries every finding, not the first
+    ├── PluginError         4  a plugin is missing, broken, or raised
+    │   └── ExtraMissing    4  an optional library is not installed
+    ├── DataError           5  data missing, bad, or ambiguous
+    ├── BrokerError         6  broker or connection
+    ├── RiskStop            7  stopped by a risk limit
+    └── GateNotMet          8  a metric is under its threshold
+
+An error says what, where, what was found, and what to do. Users see it without a traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MnqError(Exception):
+    """An error meant for the user: shown as a few lines, never as a traceback.
+
+    Args:
+        what: one sentence without a full stop.
+        facts: label -> text, shown one a line below: "where", "found", "why", "who", "next", ...
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, **facts: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  {label:<7} {text}" for label, text in self.facts.items())])
+
+
+class UsageError(MnqError):
+    """The command line asks for something impossible."""
+
+    exit_code = 2
+
+
+class StrategyError(MnqError):
+    """A strategy file is invalid; the text lists every finding with its place."""
+
+    exit_code = 3
+
+
+class PluginError(MnqError):
+    """A plugin is missing, broken, incompatible, or raised while running."""
+
+    exit_code = 4
+
+
+class ExtraMissing(PluginError):
+    """An optional library is not installed; the text holds the pip command."""
+
+
+class DataError(MnqError):
+    """Data is missing, bad, or cannot be told apart without the user's word."""
+
+    exit_code = 5
+
+
+class BrokerError(MnqError):
+    """The broker refused, vanished, or is not the one expected."""
+
+    exit_code = 6
+
+
+class RiskStop(MnqError):
+    """A risk limit stopped the run; positions are flat."""
+
+    exit_code = 7
+
+
+class GateNotMet(MnqError):
+    """A metric is under the threshold that the user set."""
+
+    exit_code = 8
+
+
+def suggest(word: str, known: list[str] | tuple[str, ...]) -> str | None:
+    """Return the known word that `word` most likely meant, or None."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return close[0] if close else None
