@@ -1,0 +1,1 @@
+"""Where stop and target stand: one bracket a module."""

@@ -1,0 +1,1 @@
+"""What is computed from bars: one feature set a module."""

@@ -1,0 +1,1 @@
+"""How a step is judged: one reward a module."""

@@ -1,0 +1,1 @@
+"""How many contracts an entry takes: one sizer a module."""
