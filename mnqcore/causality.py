@@ -1,0 +1,280 @@
+"""Proves that what is computed from bars is causal: no look-ahead, an honest warm-up, no hand on the bars themselves.
+
+Works on anything that maps a view to a column or columns: `features.compute`, `bracket.levels`, `agent.signals`,
+`sizer.prepare`. Nothing is taken from the source; everything is seen from outside, by changing what comes in.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mnqcore.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from mnqcore.api.values import MarketView
+
+    Compute = Callable[[MarketView], pd.DataFrame | pd.Series]
+    Floats = NDArray[np.float64]
+
+_NOISE = 1e-9
+"""Share of a column's standard deviation that a change of the future may move a value by: rounding, not knowledge."""
+_WARM = 1e-6
+"""Share of a column's standard deviation by which a different start may still be felt after the warm-up."""
+_FOLLOWED = 200
+"""Bars after the warm-up that are compared for each start."""
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One column that is not what it says.
+
+    `check` is "look-ahead", "warm-up" or "mutation"; `bar` is the first row at fault and `time` its start; `error` is
+    the largest difference in standard deviations of the column, inf where a value is there in one and NaN in the
+    other; `text` says it in a sentence.
+    """
+
+    check: str
+    column: str
+    bar: int
+    time: pd.Timestamp
+    error: float
+    text: str
+
+
+def check(compute: Compute, view: MarketView, warmup: int, *, seed: int = 0) -> list[Finding]:
+    """Return all findings of `mutations`, `look_ahead` and `warm_up` on `view`, at most one a column and check."""
+    return [
+        *mutations(compute, view),
+        *look_ahead(compute, view, seed=seed),
+        *warm_up(compute, view, warmup, seed=seed),
+    ]
+
+
+def look_ahead(compute: Compute, view: MarketView, *, at: Sequence[int] | None = None, seed: int = 0) -> list[Finding]:
+    """Return the columns that change at or before a bar when bars after it change, or are not there at all.
+
+    Args:
+        compute: what to test; each call gets a copy of the bars.
+        view: the bars, at least 20.
+        at: the bars t after which everything is redrawn, and then cut off; 12 spread over the history if not given.
+        seed: of the redrawn bars.
+    """
+    import numpy as np
+
+    _need(view, 20)
+    generator = np.random.default_rng(seed)
+    whole = _frame(compute, view)
+    found: dict[str, Finding] = {}
+    for t in at if at is not None else _spread(len(view.bars), 12, generator):
+        for other in (_redrawn(view, t, generator), _between(view, 0, t + 1)):
+            changed = _frame(compute, other).iloc[: t + 1]
+            for column, bar, error in _differences(whole.iloc[: t + 1], changed, _deviations(whole), _NOISE):
+                text = f"{column} changes at bar {bar:,} when bars from {t + 1:,} on change"
+                finding = _finding(view, "look-ahead", column, bar, error, text)
+                found.setdefault(column, finding)
+    return list(found.values())
+
+
+def warm_up(
+    compute: Compute, view: MarketView, warmup: int, *, at: Sequence[int] | None = None, seed: int = 0
+) -> list[Finding]:
+    """Return the columns that still depend on where the history starts, `warmup` bars after its start.
+
+    The history is cut at many starts; from `warmup` bars after each, the next 200 values are compared with those of
+    the whole history. The finding says how many bars would have been enough, where the compared bars show it.
+
+    Args:
+        compute: what to test; each call gets a copy of the bars.
+        view: the bars, at least `warmup` + 40.
+        warmup: the number that is declared.
+        at: the starts; 8 spread over the history if not given.
+        seed: of the starts.
+    """
+    import numpy as np
+
+    _need(view, warmup + 40)
+    whole = _frame(compute, view)
+    scale = _deviations(whole.iloc[warmup:])
+    room = len(view.bars) - warmup - 20
+    worst: dict[str, Finding] = {}
+    for start in at if at is not None else _spread(room, 8, np.random.default_rng(seed)):
+        end = min(start + warmup + _FOLLOWED, len(view.bars))
+        cut = _frame(compute, _between(view, start, end))
+        first = start + warmup
+        for column, bar, error in _differences(whole.iloc[first:end], cut.iloc[warmup:], scale, _WARM):
+            if column in worst and worst[column].error >= error:
+                continue
+            enough = _enough(whole[column].iloc[start:end], cut[column], scale[column])
+            text = f"{column} still differs by {error:.2g} standard deviations after {warmup:,} bars{enough}"
+            worst[column] = _finding(view, "warm-up", column, first + bar, error, text)
+    return list(worst.values())
+
+
+def mutations(compute: Compute, view: MarketView) -> list[Finding]:
+    """Return the columns of the view that `compute` wrote to: every later plugin would read what it left."""
+    before, given = _copy(view), _copy(view)
+    compute(given)
+    found = []
+    for name, old, new in _tables(before, given):
+        for column, bar in _rewritten(old, new):
+            text = f"{name} {column} is rewritten from bar {bar:,} on"
+            found.append(_finding(view, "mutation", column, min(bar, len(view.bars) - 1), float("inf"), text))
+    return found
+
+
+def _need(view: MarketView, bars: int) -> None:
+    if len(view.bars) < bars:
+        raise DataError(
+            "too few bars to prove anything", found=f"{len(view.bars):,} bars", next=f"give at least {bars:,}"
+        )
+
+
+def _spread(n: int, count: int, generator: np.random.Generator) -> list[int]:
+    """Return `count` bars over the whole of `n`, one drawn in each equal part, the first 5 bars left out."""
+    import numpy as np
+
+    edges = np.linspace(min(5, n - 2), n - 2, count + 1).astype(int)
+    return sorted({int(generator.integers(low, max(high, low + 1))) for low, high in itertools.pairwise(edges)})
+
+
+def _frame(compute: Compute, view: MarketView) -> pd.DataFrame:
+    """Return what `compute` makes of a copy of `view`, as columns of float64."""
+    import pandas as pd
+
+    given = _copy(view)
+    result = compute(given)
+    frame = result.to_frame(result.name or "value") if isinstance(result, pd.Series) else result
+    if len(frame) != len(view.bars):
+        raise DataError("not one row a bar", found=f"{len(frame):,} rows", where=f"{len(view.bars):,} bars")
+    return frame.astype("float64")
+
+
+def _copy(view: MarketView) -> MarketView:
+    return attrs.evolve(
+        view,
+        bars=view.bars.copy(deep=True),
+        factor=view.factor.copy(deep=True),
+        feeds={name: feed.copy(deep=True) for name, feed in view.feeds.items()},
+    )
+
+
+def _between(view: MarketView, start: int, end: int) -> MarketView:
+    """Return the view as it were with a history from bar `start` up to, without, bar `end`."""
+    bars = view.bars.iloc[start:end]
+    first, last = bars.index[0], bars.index[-1]
+    feeds = {name: feed[(feed.index >= first) & (feed.index <= last)] for name, feed in view.feeds.items()}
+    return attrs.evolve(view, bars=bars, factor=view.factor.iloc[start:end], feeds=feeds)
+
+
+def _redrawn(view: MarketView, t: int, generator: np.random.Generator) -> MarketView:
+    """Return the view with another future after bar `t`: prices, volumes, further columns, factor and feeds."""
+    import numpy as np
+
+    moment = view.bars.index[t]
+    after = np.arange(len(view.bars)) > t
+    return attrs.evolve(
+        view,
+        bars=_other(view.bars, after, generator),
+        factor=view.factor.where(~after, view.factor * 1.01),
+        feeds={name: _other(feed, np.asarray(feed.index > moment), generator) for name, feed in view.feeds.items()},
+    )
+
+
+def _other(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Generator) -> pd.DataFrame:
+    """Return `bars` with the rows under `after` redrawn: one factor for a bar's prices, so that they stay a bar."""
+    import numpy as np
+
+    changed = bars.copy(deep=True)
+    count = int(after.sum())
+    move = np.exp(np.cumsum(generator.normal(0, 0.02, count)) + generator.normal(0, 0.02, count))
+    for column in bars.columns[[dtype.kind == "f" for dtype in bars.dtypes]]:
+        price = column in ("open", "high", "low", "close")
+        factor = move if price else np.exp(generator.normal(0, 1, count))
+        values = bars[column].to_numpy(dtype=np.float64, copy=True)
+        values[after] = values[after] * factor + (0 if price else 1)
+        changed[column] = values
+    return changed
+
+
+def _deviations(frame: pd.DataFrame) -> pd.Series:
+    """Return each column's standard deviation; its largest size, or 1, where it does not vary."""
+    deviation = frame.std(ddof=0)
+    size = frame.abs().max()
+    fallback = size.where(size > 0, 1.0).fillna(1.0)
+    return deviation.where(deviation > 1e-12 * fallback, fallback)
+
+
+def _differences(
+    expected: pd.DataFrame, actual: pd.DataFrame, scale: pd.Series, tolerance: float
+) -> Iterator[tuple[str, int, float]]:
+    """Yield column, first row and largest error of the columns that differ, in standard deviations."""
+    import numpy as np
+
+    if list(expected.columns) != list(actual.columns):
+        raise DataError(
+            "the columns depend on the bars",
+            found=", ".join(map(str, actual.columns)),
+            where=", ".join(map(str, expected.columns)),
+        )
+    for column in expected.columns:
+        error = _error(expected[column], actual[column], scale[column])
+        wrong = np.flatnonzero(error > tolerance)
+        if len(wrong):
+            yield str(column), int(wrong[0]), float(error.max())
+
+
+def _error(expected: pd.Series, actual: pd.Series, scale: float) -> Floats:
+    """Return the difference row by row in `scale`: 0 where both are NaN or equal, inf where only one is NaN."""
+    import numpy as np
+
+    left, right = expected.to_numpy(dtype=np.float64), actual.to_numpy(dtype=np.float64)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    with np.errstate(invalid="ignore"):  # inf - inf, which `same` decides
+        error = np.abs(left - right) / scale
+    return np.where(same, 0.0, np.where(np.isnan(error), np.inf, error))
+
+
+def _enough(expected: pd.Series, actual: pd.Series, scale: float) -> str:
+    """Return ", agrees after N" where the end of the compared bars agrees."""
+    import numpy as np
+
+    wrong = np.flatnonzero(_error(expected, actual, scale) > _WARM)
+    enough = int(wrong[-1]) + 1
+    return f", agrees after {enough:,}" if enough < len(actual) else ""
+
+
+def _tables(before: MarketView, after: MarketView) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    yield "bars", before.bars, after.bars
+    yield "factor", before.factor.to_frame("factor"), after.factor.to_frame("factor")
+    for name, feed in before.feeds.items():
+        yield f"feed {name}", feed, after.feeds[name]
+
+
+def _rewritten(old: pd.DataFrame, new: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    """Yield the columns, added and dropped ones too, whose values differ, and the first row that does."""
+    import numpy as np
+
+    if not old.index.equals(new.index):
+        yield "index", 0
+        return
+    for column in [*old.columns, *(column for column in new.columns if column not in old.columns)]:
+        if column not in old.columns or column not in new.columns:
+            yield str(column), 0
+            continue
+        same = (old[column] == new[column]) | (old[column].isna() & new[column].isna())
+        wrong = np.flatnonzero(~same.to_numpy(dtype=bool))
+        if len(wrong):
+            yield str(column), int(wrong[0])
+
+
+def _finding(view: MarketView, check: str, column: str, bar: int, error: float, text: str) -> Finding:
+    return Finding(check=check, column=column, bar=bar, time=view.bars.index[bar], error=error, text=text)

@@ -1,0 +1,123 @@
+"""The market rules: pure functions of tape and ledger, one code for the simulator and for live trading.
+
+Every argument is a plain number and no function calls another, so that the simulator can compile them as they stand.
+Money is in whole micro-units (1e-6 of the currency), prices in ticks, a limit below 0 is switched off.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+OFF = -1
+"""A limit that is not set."""
+
+
+class Denial(IntEnum):
+    """Why an entry was refused."""
+
+    NONE = 0
+    SESSION = 1
+    ROLL = 2
+    DAILY_LOSS = 3
+    MAX_LOSS = 4
+    NO_ENTRY_AFTER = 5
+    MAX_TRADES = 6
+    COOLDOWN = 7
+    WARMUP = 8
+    MARGIN = 9
+    SIZED_TO_0 = 10
+
+    @property
+    def label(self) -> str:
+        """The word shown to users: `sized-to-0`, ..."""
+        return self.name.lower().replace("_", "-")
+
+
+def commission(contracts: int, price: int, tick_micros: int, per_contract: int, percent: float, minimum: int) -> int:
+    """Return the commission of one fill in micro-units, rounded once.
+
+    `percent` is of the notional, contracts x price x tick value; `minimum` is its floor a fill.
+    """
+    charge = contracts * per_contract
+    if percent > 0.0:
+        charge += max(minimum, round(contracts * price * tick_micros * percent / 100.0))
+    return charge
+
+
+def daily_loss_floor(day_equity: int, limit: int) -> int:
+    """Return the equity at or below which, marked at a close, `max_daily_loss` is breached.
+
+    `day_equity` is the equity at the last close before the trading day began.
+    """
+    return day_equity - limit if limit >= 0 else -(1 << 62)
+
+
+def max_loss_floor(peak: int, limit: int) -> int:
+    """Return the equity at or below which, marked at a close, `max_loss` is breached: ruin at the latest."""
+    return max(0, peak - limit) if limit >= 0 else 0
+
+
+def affordable(equity: int, margin: int, margin_share: float, max_position: int) -> int:
+    """Return how many contracts `max_position` and the margin share of equity carry, never below 0."""
+    if equity <= 0:
+        return 0
+    return min(max_position, int(equity * margin_share / margin))
+
+
+def forced_exit(ended: bool, latched: bool, missed: bool, flat: int) -> int:
+    """Return the exit reason that the market rules force at the next open, or 0.
+
+    `ended`: the loss limit of the run is breached. `latched`: that of the day. `missed`: the next bar belongs to
+    another session or contract. `flat`: the reason why the next bar must be flat (4 session, 6 roll), or 0.
+    """
+    if ended:
+        return 8
+    if latched:
+        return 7
+    if missed:
+        return 5
+    return flat
+
+
+def denial(
+    ended: bool, latched: bool, flat: int, rolls: bool, late: int, trades_full: bool, cooling: bool, warm: bool
+) -> int:
+    """Return why an entry is refused at this close, the weightiest reason first, or 0.
+
+    `flat` as in `forced_exit`; `rolls`: the next bar is of another contract; `late`: 1 = past `no_entry_after`,
+    2 = the session closes with this bar, so that no order could be sent; `warm`: bracket and sizer have the history
+    they need.
+    """
+    if ended:
+        return 4
+    if latched:
+        return 3
+    if rolls or flat == 6:
+        return 2
+    if flat != 0 or late == 2:
+        return 1
+    if late == 1:
+        return 5
+    if trades_full:
+        return 6
+    if cooling:
+        return 7
+    if not warm:
+        return 8
+    return 0
+
+
+def slipped(price: int, side: int, slippage: int) -> int:
+    """Return the price of a market fill: moved against the trader. `side` is +1 when buying, -1 when selling."""
+    return price + side * slippage
+
+
+def stop_fill(side: int, bar_open: int, stop: int, slippage: int) -> int:
+    """Return where a reached stop fills: at the stop, or at the open of a bar that opened beyond it."""
+    worst = min(bar_open, stop) if side > 0 else max(bar_open, stop)
+    return worst - side * slippage
+
+
+def target_fill(side: int, bar_open: int, target: int) -> int:
+    """Return where a reached target fills: at the target, or at the open of a bar that opened beyond it."""
+    return max(bar_open, target) if side > 0 else min(bar_open, target)

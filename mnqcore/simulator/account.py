@@ -1,0 +1,173 @@
+"""The Python side of the kernel: lanes on one tape, and the sizer that is asked when a lane enters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnqcore.api.values import Entry, Step
+from mnqcore.market.instruments import MICRO
+from mnqcore.rules import OFF, Denial
+from mnqcore.simulator import kernel
+from mnqcore.simulator.records import ASK, LEDGER, RULES, STEP, TRADE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mnqcore.market.instruments import Instrument
+    from mnqcore.strategy.settings import Costs, Risk
+
+    Records = NDArray[np.void]
+    SizeOf = Callable[[Entry], NDArray[np.int64]]
+
+_NO_SIZES = np.empty(0, np.int64)
+_ASK_FIELDS = ("side", "price", "stop_distance", "stop_ticks", "tick_value", "point_value", "equity", "wins", "losses",
+               "average_win", "average_loss", "signal", "max_contracts")  # fmt: skip
+_STEP_FIELDS = tuple(STEP.names or ())
+
+
+def rulebook(instrument: Instrument, costs: Costs, risk: Risk) -> Records:
+    """Return costs and limits as the one RULES record that the kernel reads."""
+    law = np.zeros(1, RULES)
+    fees = costs.commission
+    law["tick_micros"], law["tick_size"] = instrument.tick_micros, instrument.tick_size
+    law["margin"], law["margin_share"] = instrument.margin_micros, risk.margin_share
+    law["slippage"] = costs.slippage_ticks
+    law["per_contract"], law["minimum"] = round(fees.per_contract * MICRO), round(fees.minimum * MICRO)
+    law["percent"] = fees.percent
+    law["max_position"], law["cooldown_bars"] = risk.max_position, risk.cooldown_bars
+    law["max_trades_per_day"] = OFF if risk.max_trades_per_day is None else risk.max_trades_per_day
+    law["max_daily_loss"] = OFF if risk.max_daily_loss is None else round(risk.max_daily_loss * MICRO)
+    law["max_loss"] = OFF if risk.max_loss is None else round(risk.max_loss * MICRO)
+    return law
+
+
+class Account:
+    """One integer ledger a lane, all on the same tape.
+
+    Args:
+        tape, orders: BAR and ORDER records on one index.
+        law: the RULES record of `rulebook`.
+        initial_balance: dollars, of every lane.
+        lanes: how many independent ledgers.
+        first: the bar whose close is the first decision.
+    """
+
+    def __init__(
+        self, tape: Records, orders: Records, law: Records, *, initial_balance: float, lanes: int = 1, first: int = 0
+    ) -> None:
+        self.tape = tape
+        self.orders = orders
+        self.law = law
+        self.ledger = np.zeros(lanes, LEDGER)
+        self.denied = np.zeros((lanes, len(Denial)), np.int64)
+        self.trades = [np.zeros(0, TRADE) for _ in range(lanes)]
+        self._asks = np.zeros(lanes, ASK)
+        money = round(initial_balance * MICRO)
+        for field in ("initial", "cash", "equity", "peak", "day_equity"):
+            self.ledger[field] = money
+        self.ledger["bar"], self.ledger["last"] = first, len(tape) - 1
+        self.ledger["day"] = tape["day"][first]
+        for field in ("latched_day", "stop_bar", "answer"):
+            self.ledger[field] = -1
+        self._begin_steps(lanes)
+
+    def run(
+        self,
+        actions: NDArray[np.int8],
+        *,
+        sizes: NDArray[np.int64] | None = None,
+        size_of: SizeOf | None = None,
+    ) -> NDArray[np.int64]:
+        """Run every lane to its end and return equity in micro-units.
+
+        Args:
+            actions: (bars,) or (lanes, bars); the action of bar t is taken at its close.
+            sizes: (bars,) contracts wanted by an entry decided at bar t; else `size_of` is asked.
+            size_of: turns an Entry into whole contracts, at least 0.
+
+        Returns:
+            int64 (lanes, bars). Where a lane ended early its last equity is repeated.
+        """
+        rows = np.broadcast_to(np.atleast_2d(actions), (len(self.ledger), len(self.tape)))
+        equity = np.full((len(self.ledger), len(self.tape)), self.ledger["equity"][:, None], np.int64)
+        wanted = _NO_SIZES if sizes is None else sizes
+        waiting = list(range(len(self.ledger)))
+        while waiting:
+            waiting = [lane for lane in waiting if self._asks_for_size(lane, rows[lane], wanted, equity[lane])]
+            if waiting:
+                self._answer(waiting, size_of)
+        for lane, led in enumerate(self.ledger):
+            equity[lane, led["bar"] :] = led["equity"]
+            self.trades[lane] = self.trades[lane][: led["trades"]]
+        return equity
+
+    def step(self, actions: NDArray[np.int8], size_of: SizeOf) -> Step:
+        """Move every lane one bar and return what happened; the trades of the step are in `step_trades`."""
+        while asking := kernel.step(
+            self.tape,
+            self.orders,
+            self.law,
+            self.ledger,
+            actions,
+            self._moved,
+            self.step_trades,
+            self.denied,
+            self._asks,
+            self._steps,
+        ):
+            lanes = self._asks["lane"][:asking]
+            self.ledger["answer"][lanes] = size_of(_entry(self._asks[:asking]))
+        out = self._steps.copy()
+        out.flags.writeable = False
+        columns = {name: out[name] for name in _STEP_FIELDS}
+        return Step(**columns | {"time": columns["time"].view("M8[ns]")})
+
+    def _begin_steps(self, lanes: int) -> None:
+        self._moved = np.zeros(lanes, np.bool_)
+        self._steps = np.zeros(lanes, STEP)
+        self.step_trades = np.zeros((lanes, 4), TRADE)  # a reversal, then a stop on the entry bar: two; room to spare
+
+    def _asks_for_size(
+        self, lane: int, actions: NDArray[np.int8], sizes: NDArray[np.int64], equity: NDArray[np.int64]
+    ) -> bool:
+        """Run one lane as far as it goes; True when it waits for a size."""
+        while True:
+            status = kernel.advance(
+                self.tape,
+                self.orders,
+                self.law,
+                self.ledger,
+                lane,
+                len(self.tape),
+                actions,
+                sizes,
+                self.trades[lane],
+                self.denied,
+                equity,
+                self._asks[lane : lane + 1],
+            )
+            if status != kernel.FULL:
+                return bool(status == kernel.ASKS)
+            grown = np.zeros(max(1024, 2 * len(self.trades[lane])), TRADE)
+            grown[: len(self.trades[lane])] = self.trades[lane]
+            self.trades[lane] = grown
+
+    def _answer(self, lanes: list[int], size_of: SizeOf | None) -> None:
+        if size_of is None:
+            raise TypeError("an account without sizes needs a sizer")
+        rows = self._asks[lanes[0] : lanes[0] + 1] if len(lanes) == 1 else self._asks[lanes]
+        self.ledger["answer"][lanes] = size_of(_entry(rows))
+
+
+def _entry(asks: Records) -> Entry:
+    return Entry(lanes=asks["lane"], **{name: asks[name] for name in _ASK_FIELDS})
+
+
+def dollars(micros: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return micro-units as dollars: the one division at the edge."""
+    result: Any = micros / MICRO
+    return result  # type: ignore[no-any-return]

@@ -1,0 +1,58 @@
+"""Machine code kept on disk, and never stale: its folder is named by the sources it was made from.
+
+numba looks only at the file of the function it compiles, so a kernel would survive an edit of the rules it calls.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numba
+
+from mnqcore import rules
+from mnqcore.api import values
+from mnqcore.tape import records as tape_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function on first call, keeping the machine code between processes where a folder can be written."""
+    folder = _folder()
+    if folder is None:
+        return numba.njit(error_model="numpy")(function)
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    try:
+        return numba.njit(cache=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@functools.cache
+def source_stamp() -> str:
+    """Return the hash of every source that ends up in the machine code."""
+    called = [Path(str(module.__file__)) for module in (rules, values, tape_records)]
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), *called]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+@functools.cache
+def _folder() -> Path | None:
+    user_cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / ".cache")
+    tag = f"mnq-{source_stamp()}-{sys.implementation.cache_tag}"
+    for parent in (Path(__file__).parent / "__pycache__", user_cache / "mnq"):
+        try:
+            folder = parent / tag
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return None

@@ -1,0 +1,20 @@
+"""Strategy files: TOML to a frozen, checked Strategy; every error of a file in one pass, each with its place."""
+
+from mnqcore.strategy.check import check, load, names
+from mnqcore.strategy.findings import Finding, InvalidFile
+from mnqcore.strategy.model import Choice, Strategy
+from mnqcore.strategy.settings import Commission, Costs, Risk, Session
+
+__all__ = [
+    "Choice",
+    "Commission",
+    "Costs",
+    "Finding",
+    "InvalidFile",
+    "Risk",
+    "Session",
+    "Strategy",
+    "check",
+    "load",
+    "names",
+]

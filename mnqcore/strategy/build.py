@@ -1,0 +1,101 @@
+"""Builds one Strategy from its merged layers, collecting every finding on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mnqcore.api.parameters import parameters
+from mnqcore.errors import suggest
+from mnqcore.market.instruments import Instrument, catalogue
+from mnqcore.strategy import reading
+from mnqcore.strategy.model import Strategy
+from mnqcore.strategy.pieces import Pieces
+from mnqcore.strategy.resolve import Node, plant
+from mnqcore.strategy.settings import CHOICES, TABLES, USED, Plain
+
+if TYPE_CHECKING:
+    from mnqcore.plugins import Plugins
+    from mnqcore.strategy.collect import Collector
+
+_PLAIN = tuple(field.name for field in attrs.fields(Plain))
+_NAME = frozenset(["name"])
+KEYS = (*_PLAIN, *CHOICES, "features", *TABLES)
+"""The keys of a strategy, but `extends`."""
+
+
+def presumed() -> Node:
+    """Return the lowest layer: the plugins used where a strategy names none."""
+    return plant({kind: {"use": name} for kind, name in USED.items()})
+
+
+@attrs.frozen
+class Builder:
+    """Reads one strategy; `instruments` is the file's own table of them."""
+
+    plugins: Plugins
+    instruments: Node
+    collect: Collector
+
+    def strategy(self, name: str, merged: Node, requires: tuple[str, ...]) -> Strategy | None:
+        """Return the strategy; None where it has a finding, or is only a part of one."""
+        pieces = Pieces(self.plugins, self.collect)
+        self._unknown_keys(merged)
+        plain = self._plain(merged)
+        tables = {key: self._table(cls, merged.get(key) or Node({}), key) for key, cls in TABLES.items()}
+        choices: dict[str, Any] = {kind: pieces.choice(kind, merged.get(kind), kind) for kind in CHOICES}
+        features = pieces.features(merged.get("features"))
+        instrument = self.instrument(plain.instrument, merged) if plain else None
+        pieces.together(choices["sizer"], choices["bracket"], merged.get("sizer"))
+        if self.collect.findings or self.collect.partial or plain is None or instrument is None:
+            return None
+        return Strategy(
+            name=name,
+            summary=plain.summary,
+            instrument=instrument,
+            bar_size=plain.bar_size.removesuffix("s"),
+            seed=plain.seed,
+            features=features,
+            requires=requires,
+            written=self.collect.written,
+            **choices,
+            **tables,
+        )
+
+    def instrument(self, name: str, merged: Node) -> Instrument | None:
+        """Return the instrument: the catalogue's, with what the file's own table says over it."""
+        own, known = self.instruments.get(name), catalogue().get(name)
+        if own is None and known is None:
+            names = sorted({*catalogue(), *(self.instruments.table or {})})
+            hint = reading.unknown(name, names) if suggest(name, names) else f"known: {', '.join(names)}"
+            self.collect.add(f"no instrument named {reading.described(name)}", merged, ("instrument",), hint=hint)
+            return None
+        return self._instrument(name, own or Node({}), known)
+
+    def _instrument(self, name: str, own: Node, known: Instrument | None) -> Instrument | None:
+        base = attrs.asdict(known, filter=lambda field, _: field.name != "name") if known else {}
+        values = base | own.plain() if own.table is not None else own.plain()
+        found: Instrument | None = self.collect.read(Instrument, values, own, f"instrument {name}", _NAME)
+        if found is None:
+            return None
+        for key in parameters(Instrument).keys() - _NAME:
+            self.collect.written[f"instrument.{name}.{key}"] = own.get(key) or ("catalogue" if known else "default")
+        return attrs.evolve(found, name=name)
+
+    def _plain(self, merged: Node) -> Plain | None:
+        values = {key: value for key, value in merged.plain().items() if key in _PLAIN}
+        self.collect.note(Plain, merged, "")
+        plain: Plain | None = self.collect.read(Plain, values, merged, "strategy")
+        return plain
+
+    def _table(self, cls: type, node: Node, key: str) -> Any:
+        self.collect.note(cls, node, key)
+        return self.collect.read(cls, node.plain(), node, key)
+
+    def _unknown_keys(self, merged: Node) -> None:
+        for key in merged.table or {}:
+            if key not in KEYS:
+                self.collect.unknown(
+                    merged, (key,), f"unknown key {key!r} for a strategy", reading.unknown(key, list(KEYS))
+                )

@@ -1,0 +1,105 @@
+"""What a strategy file becomes: a frozen Strategy whose choices build fresh plugin instances."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from mnqcore.market.instruments import Instrument
+    from mnqcore.strategy.resolve import Node
+    from mnqcore.strategy.settings import Costs, Risk, Session
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """A plugin that a strategy names, and all its parameters: `params` is name -> value, defaults filled in."""
+
+    kind: str
+    use: str
+    distribution: str
+    version: str
+    params: dict[str, Any] = attrs.field(hash=False)
+    cls: type = attrs.field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name without its distribution."""
+        return self.use.rpartition(":")[2]
+
+    def build(self) -> Any:
+        """Return a fresh instance."""
+        return self.cls(**self.params)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Strategy:
+    """A strategy, resolved and checked.
+
+    `features` is name -> choice, in the order of their columns; `reward` is None unless the file names one; `origins`
+    is dotted key -> where its value comes from ("strategies.toml:12", "default", "catalogue", "--set seed=3");
+    `requires` is what the file asks to be installed.
+    """
+
+    name: str
+    summary: str
+    instrument: Instrument
+    bar_size: str
+    seed: int
+    data: Choice
+    features: dict[str, Choice]
+    agent: Choice
+    bracket: Choice
+    sizer: Choice
+    reward: Choice | None
+    costs: Costs
+    risk: Risk
+    session: Session
+    requires: tuple[str, ...] = ()
+    written: dict[str, Node | str] = attrs.field(factory=dict, repr=False)
+
+    @functools.cached_property
+    def origins(self) -> dict[str, str]:
+        """Dotted key -> origin; found on first use, since finding lines costs a second parse of the file."""
+        return {key: node if isinstance(node, str) else node.origin for key, node in self.written.items()}
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """Dotted key -> choice of every plugin: `data`, `features.ta`, `agent`, ..."""
+        named = {"data": self.data, **{f"features.{name}": choice for name, choice in self.features.items()}}
+        named |= {"agent": self.agent, "bracket": self.bracket, "sizer": self.sizer}
+        return named | ({"reward": self.reward} if self.reward else {})
+
+    @property
+    def text(self) -> str:
+        """The resolved strategy as a complete file."""
+        return self.to_toml()
+
+    def digest(self) -> str:
+        """Return the sha256 (hex) of everything that can change a result.
+
+        Names, comments, origins and plugin versions are left out; the order of the feature sets counts, since it is
+        the order of their columns.
+        """
+        settings = {key: attrs.asdict(getattr(self, key)) for key in ("instrument", "costs", "risk", "session")}
+        plugins = [[key, choice.name, choice.distribution, choice.params] for key, choice in self.choices.items()]
+        content = {"bar_size": self.bar_size, "seed": self.seed, "plugins": plugins, **settings}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """Return the strategy as a complete file, each value with its origin; loading it gives the same digest."""
+        from mnqcore.strategy.resolved import write
+
+        return write(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Strategy):
+            return NotImplemented
+        return (self.name, self.summary, self.digest()) == (other.name, other.summary, other.digest())
+
+    def __hash__(self) -> int:
+        return hash(self.digest())

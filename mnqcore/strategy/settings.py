@@ -1,0 +1,147 @@
+"""The parts of a strategy that are the core's own: costs, risk limits, session rules, and the plain settings."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mnqcore.api.parameters import param
+from mnqcore.market.instruments import MICRO, Instrument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MOST = 1e9
+"""Dollars: far below what 64-bit micro-units hold, far above any account."""
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_BAR_SIZE = re.compile(r"([1-9][0-9]{0,3}) (sec|min|hour|day)s?")
+_MONEY_HINT = "a limit is written as a positive amount in dollars"
+
+
+@attrs.frozen(kw_only=True)
+class Commission:
+    """What a broker takes on each side: dollars a contract, or a percentage of the notional with a floor a fill."""
+
+    per_contract: float = param(0.0, ge=0, le=_MOST, help="commission on each side", unit="dollars a contract")
+    percent: float = param(0.0, ge=0, le=100, help="commission on each side", unit="% of the notional")
+    minimum: float = param(0.0, ge=0, le=_MOST, help="floor under `percent`", unit="dollars a fill")
+
+    def __attrs_post_init__(self) -> None:
+        if self.per_contract and (self.percent or self.minimum):
+            raise ValueError("commission is either per_contract, or percent with minimum")
+        if self.minimum and not self.percent:
+            raise ValueError("commission has a minimum but no percent")
+
+
+_NO_COMMISSION = Commission()
+
+
+@attrs.frozen(kw_only=True)
+class Costs:
+    """The account at the start, and what trading costs."""
+
+    initial_balance: float = param(10_000.0, gt=0, le=_MOST, help="equity at the start", unit="dollars")
+    commission: Commission = param(  # noqa: RUF009 - frozen
+        _NO_COMMISSION, help="dollars a contract on each side, or a table: per_contract, or percent with minimum"
+    )
+    slippage_ticks: int = param(1, ge=0, le=10_000, help="every fill is moved against us by this", unit="ticks")
+
+
+@attrs.frozen(kw_only=True)
+class Risk:
+    """The market rules that cap risk; a limit that is None is off."""
+
+    max_position: int = param(1, ge=1, le=1_000_000, help="largest position", unit="contracts")
+    margin_share: float = param(1.0, gt=0, le=1, help="share of equity that may be bound as margin")
+    max_daily_loss: float | None = param(
+        None, gt=0, le=_MOST, help="loss on one trading day that stops it until the next", unit="dollars"
+    )
+    max_loss: float | None = param(None, gt=0, le=_MOST, help="loss from peak equity that ends the run", unit="dollars")
+    max_trades_per_day: int | None = param(None, ge=1, le=1_000_000, help="entries on one trading day")
+    cooldown_bars: int = param(0, ge=0, le=1_000_000, help="no entry for so long after a stop", unit="bars")
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """When it may trade."""
+
+    rth: bool = param(False, help="only the cash session")
+    flat_by_close: bool = param(True, help="be flat before the session closes")
+    flat_lead: int = param(2, ge=1, le=10_000, help="how long before the close, or a roll, to be flat", unit="bars")
+    no_entry_after: str | None = param(None, help='no entry from this time on, "HH:MM" in the instrument\'s zone')
+
+    def __attrs_post_init__(self) -> None:
+        if self.no_entry_after is not None and (complaint := clock(self.no_entry_after)):
+            raise ValueError(f"no_entry_after {complaint}")
+
+
+@attrs.frozen(kw_only=True)
+class Plain:
+    """The settings of a strategy that are not tables."""
+
+    summary: str = param("", help="one line for people")
+    instrument: str = param("MNQ", help="name in the catalogue, or of an [instrument.NAME] table")
+    bar_size: str = param("5 min", help='length of a bar: "30 sec", "5 min", "1 hour", "1 day"')
+    seed: int = param(0, ge=0, le=2**32 - 1, help="every random draw follows from it")
+
+
+def clock(text: str) -> str | None:
+    """Return why a text is not a time of day "HH:MM", or None."""
+    return None if _CLOCK.fullmatch(text) else f'must be a time "HH:MM", was {text!r}'
+
+
+def length(text: str) -> str | None:
+    """Return why a text is not a bar size, or None. Read without pandas, so that checking a file stays light."""
+    return None if _BAR_SIZE.fullmatch(text) else f'must be a bar size such as "5 min" or "1 hour", was {text!r}'
+
+
+def zone(text: str) -> str | None:
+    """Return why a text is not a time zone, or None."""
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (ValueError, KeyError, OSError):
+        return f'must be a time zone such as "America/Chicago", was {text!r}'
+    return None
+
+
+def money(amount: float) -> str | None:
+    """Return why an amount has no place in the ledger of whole micro-units, or None."""
+    return (
+        None if MICRO * amount >= 1 and amount <= _MOST else f"must be between 0.000001 and {_MOST:.0f}, was {amount}"
+    )
+
+
+FURTHER: dict[tuple[type, str], Callable[[Any], str | None]] = {
+    (Instrument, "cash_close"): clock,
+    (Instrument, "cash_open"): clock,
+    (Instrument, "day_start"): clock,
+    (Instrument, "margin"): money,
+    (Instrument, "tick_value"): money,
+    (Instrument, "timezone"): zone,
+    (Plain, "bar_size"): length,
+    (Session, "no_entry_after"): clock,
+}
+"""(class, parameter) -> what is asked of it beyond type and range; returns the complaint, or None."""
+
+HINTS: dict[tuple[type, str], str] = {
+    (Risk, "max_daily_loss"): _MONEY_HINT,
+    (Risk, "max_loss"): _MONEY_HINT,
+    (Plain, "bar_size"): "a number and one of: sec, min, hour, day",
+}
+"""(class, parameter) -> what to do when it is out of range, where that is not plain from the message."""
+
+TABLES: dict[str, type] = {"costs": Costs, "risk": Risk, "session": Session}
+"""Table in a strategy -> the class that reads it."""
+
+CHOICES = ("data", "agent", "reward", "bracket", "sizer")
+"""The kinds of which a strategy names one; `features` holds any number."""
+
+USED = {"data": "synthetic", "bracket": "fixed", "sizer": "fixed"}
+"""Kind -> the plugin used where a strategy names none."""
+
+LATER = frozenset(("lookback", "feeds", "split", "extractor", "env", "trade", "executor", "gates", "sweep", "on"))
+"""Keys that are planned, so that the message can say so."""

@@ -1,0 +1,189 @@
+"""Bars laid on the clock: whole ticks, trading days, and where the rules want a position flat.
+
+Nothing here looks at which bars exist: `flat` follows from the calendar and the roll times alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import pandas as pd
+
+from mnqcore.api.values import ExitReason, MarketView
+from mnqcore.errors import DataError
+from mnqcore.market.calendar import Calendar
+from mnqcore.market.rolls import stitch
+from mnqcore.tape.records import BAR, NO_PRICE, ORDER
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnqcore.market.calendar import Located
+    from mnqcore.market.instruments import Instrument
+    from mnqcore.market.rolls import Roll, Stitched
+    from mnqcore.strategy.settings import Session
+
+    Ints = NDArray[np.int64]
+
+_NEVER = 1 << 31
+_PRICES = ("open", "high", "low", "close")
+_SEARCH = pd.Timedelta(days=10)  # no market is closed for longer: the session before a roll lies within
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Market:
+    """Bars as the kernel and as plugins see them, on one index.
+
+    `tape`, `orders`: BAR and ORDER records. `view`: what plugins see. `raw`: the lead contract's bars as traded.
+    `days`: trading day of each bar. `contracts`: name of each bar's contract. `outside`: bars left out since they lie
+    outside the session.
+    """
+
+    instrument: Instrument
+    calendar: Calendar
+    bar_size: pd.Timedelta
+    raw: pd.DataFrame
+    view: MarketView
+    tape: NDArray[np.void]
+    orders: NDArray[np.void]
+    days: NDArray[np.datetime64]
+    contracts: NDArray[np.object_]
+    rolls: tuple[Roll, ...]
+    outside: int
+
+    @property
+    def times(self) -> pd.DatetimeIndex:
+        """UTC start of each bar."""
+        return pd.DatetimeIndex(self.raw.index)
+
+
+def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: pd.Timedelta) -> Market:
+    """Lay bars on the clock; those outside the session are left out and counted.
+
+    Args:
+        bars: ordered, UTC bar starts; several contracts may share a time.
+        instrument: ticks, calendar, roll rule.
+        session: what must be flat when, and whether only the cash session counts.
+        bar_size: the length of each bar.
+
+    Raises:
+        DataError: fewer than two bars lie within the session.
+    """
+    calendar = Calendar(instrument, rth=session.rth)
+    joined = stitch(bars, calendar)
+    located = calendar.locate(pd.DatetimeIndex(joined.bars.index))
+    inside = located.session >= 0
+    outside = int(len(inside) - np.count_nonzero(inside))
+    if outside:
+        joined, located = _only(joined, located, inside)
+    if len(joined.bars) < 2:
+        raise DataError(
+            "no bars lie within the trading session",
+            where=f"{instrument.name}, calendar {instrument.calendar}" + (", cash session" if session.rth else ""),
+            found=f"{outside + len(joined.bars)} bars, {outside} of them outside",
+            next="look at the times: mnq data check FILE",
+        )
+    tape, orders = _records(joined, located, instrument)
+    contracts = _contracts(joined.bars)
+    _mark_clock(tape, orders, located, joined.rolls, calendar, session, int(bar_size.as_unit("ns").value))
+    return Market(
+        instrument=instrument,
+        calendar=calendar,
+        bar_size=bar_size,
+        raw=joined.bars,
+        view=_view(joined, instrument, calendar, bar_size),
+        tape=tape,
+        orders=orders,
+        days=located.day,
+        contracts=contracts,
+        rolls=joined.rolls,
+        outside=outside,
+    )
+
+
+def _only(joined: Stitched, located: Located, keep: NDArray[np.bool_]) -> tuple[Stitched, Located]:
+    """Keep some bars; a roll whose first bar falls away moves to the next bar that is kept."""
+    carry = joined.carry_open.copy()
+    firsts = np.flatnonzero(np.isin(joined.bars.index, [roll.time for roll in joined.rolls]))
+    kept = np.flatnonzero(keep)
+    for first in firsts:
+        after = kept[np.searchsorted(kept, first) :]
+        if len(after):
+            carry[after[0]] = joined.carry_open[first]
+    rows = attrs.evolve(joined, bars=joined.bars[keep], factor=joined.factor[keep], carry_open=carry[keep])
+    return rows, attrs.evolve(
+        located, **{name: column[keep] for name, column in attrs.asdict(located, recurse=False).items()}
+    )
+
+
+def _records(joined: Stitched, located: Located, instrument: Instrument) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    tape, orders = np.zeros(len(joined.bars), BAR), np.zeros(len(joined.bars), ORDER)
+    for name in _PRICES:
+        tape[name] = instrument.to_ticks(joined.bars[name].to_numpy())
+    known = ~np.isnan(joined.carry_open)
+    orders["carry_open"] = NO_PRICE
+    orders["carry_open"][known] = instrument.to_ticks(joined.carry_open[known])
+    orders["time"] = pd.DatetimeIndex(joined.bars.index).as_unit("ns").asi8
+    tape["day"][1:] = np.cumsum(located.day[1:] != located.day[:-1])
+    return tape, orders
+
+
+def _contracts(bars: pd.DataFrame) -> NDArray[np.object_]:
+    if "contract" not in bars:
+        return np.full(len(bars), "", dtype=object)
+    return bars["contract"].to_numpy(dtype=object)
+
+
+def _mark_clock(
+    tape: NDArray[np.void], orders: NDArray[np.void], located: Located, rolls: tuple[Roll, ...], calendar: Calendar,
+    session: Session, size: int,
+) -> None:  # fmt: skip
+    """Fill in the fields that follow from calendar and roll times."""
+    start = orders["time"]
+    lead = session.flat_lead * size
+    to_flat = np.full(len(start), _NEVER, np.int64)
+    if session.flat_by_close:
+        to_flat = located.flat_close - lead - start
+        tape["flat"][to_flat <= 0] = ExitReason.SESSION
+        tape["missed"][1:] = located.session[1:] != located.session[:-1]
+    starts = [roll.time.as_unit("ns").value for roll in rolls]
+    for roll in rolls:
+        end = _last_moment(roll.time, calendar)
+        tape["flat"][(start >= end - lead) & (start < end)] = ExitReason.ROLL
+        before = start < end
+        to_flat[before] = np.minimum(to_flat[before], end - lead - start[before])
+    first = np.unique(np.searchsorted(start, np.array(starts, np.int64)))
+    first = first[first < len(start)]
+    tape["rolled"][first] = 1
+    tape["missed"][first] = 1
+    orders["bars_to_flat"] = np.where(to_flat == _NEVER, _NEVER, np.maximum(to_flat, 0) // size)
+    tape["late"][start + size >= located.close] = 2
+    if session.no_entry_after is not None:
+        limit = _minutes(session.no_entry_after, calendar.instrument.day_start)
+        local = pd.DatetimeIndex(start + size, tz="UTC").tz_convert(calendar.instrument.timezone)
+        begin = _minutes(calendar.instrument.day_start, "00:00")
+        since = (local.hour * 60 + local.minute - begin) % 1440
+        tape["late"][(np.asarray(since) > limit) & (tape["late"] == 0)] = 1
+
+
+def _last_moment(time: pd.Timestamp, calendar: Calendar) -> int:
+    """Return when the old contract can last be traded, UTC ns: the close before a roll, or a roll within a session."""
+    sessions = calendar.sessions(time - _SEARCH, time)
+    closes = sessions.loc[sessions["open"] < time, "flat_close"]
+    moment = min(closes.iloc[-1], time) if len(closes) else time
+    return int(moment.as_unit("ns").value)
+
+
+def _minutes(clock: str, since: str) -> int:
+    """Return minutes from one time of day to another, over midnight if need be."""
+    (hour, minute), (from_hour, from_minute) = (map(int, text.split(":")) for text in (clock, since))
+    return (hour * 60 + minute - from_hour * 60 - from_minute) % 1440
+
+
+def _view(joined: Stitched, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta) -> MarketView:
+    bars = joined.bars
+    if joined.rolls:
+        bars = bars.assign(**{name: bars[name] * joined.factor for name in _PRICES})
+    return MarketView(bars=bars, factor=joined.factor, instrument=instrument, calendar=calendar, bar_size=bar_size)
