@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from mnqcore.market.calendar import Calendar
     from mnqcore.market.instruments import Instrument
     from mnqcore.market.store import read_bars
+    from mnqcore.runs import Run, open_run
+    from mnqcore.stages.engine import BacktestEngine
+    from mnqcore.stages.run import Result, run
 
 _HOMES = {
     "Action": "mnqcore.api",
+    "BacktestEngine": "mnqcore.stages.engine",
     "BarRequest": "mnqcore.api",
     "Calendar": "mnqcore.market.calendar",
     "DataError": "mnqcore.errors",
@@ -42,18 +46,23 @@ _HOMES = {
     "ObservationSpec": "mnqcore.api",
     "PluginError": "mnqcore.errors",
     "Register": "mnqcore.hookspecs",
+    "Result": "mnqcore.stages.run",
+    "Run": "mnqcore.runs",
     "Step": "mnqcore.api",
     "hookimpl": "mnqcore.hookspecs",
+    "open_run": "mnqcore.runs",
     "param": "mnqcore.api",
     "plugin": "mnqcore.api",
     "read_bars": "mnqcore.market.store",
     "resample": "mnqcore.market.bars",
+    "run": "mnqcore.stages.run",
     "state": "mnqcore.api",
 }
 """name -> module that defines it."""
 
 __all__ = [
     "Action",
+    "BacktestEngine",
     "BarRequest",
     "Calendar",
     "DataError",
@@ -65,12 +74,16 @@ __all__ = [
     "ObservationSpec",
     "PluginError",
     "Register",
+    "Result",
+    "Run",
     "Step",
     "hookimpl",
+    "open_run",
     "param",
     "plugin",
     "read_bars",
     "resample",
+    "run",
     "state",
 ]
 

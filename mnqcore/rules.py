@@ -1,15 +1,15 @@
 """The market rules: pure functions of tape and ledger, one code for the simulator and for live trading.
 
 Every argument is a plain number and no function calls another, so that the simulator can compile them as they stand.
-Money is in whole micro-units (1e-6 of the currency), prices in ticks, a limit below 0 is switched off.
+Money is in whole micro-units (1e-6 of the currency), prices in ticks; a limit that is not set is OFF.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-OFF = -1
-"""A limit that is not set."""
+OFF = 1 << 62
+"""A limit that is not set: above any equity or count, so that comparing with it needs no special case."""
 
 
 class Denial(IntEnum):
@@ -49,12 +49,12 @@ def daily_loss_floor(day_equity: int, limit: int) -> int:
 
     `day_equity` is the equity at the last close before the trading day began.
     """
-    return day_equity - limit if limit >= 0 else -(1 << 62)
+    return day_equity - limit
 
 
 def max_loss_floor(peak: int, limit: int) -> int:
     """Return the equity at or below which, marked at a close, `max_loss` is breached: ruin at the latest."""
-    return max(0, peak - limit) if limit >= 0 else 0
+    return max(0, peak - limit)
 
 
 def affordable(equity: int, margin: int, margin_share: float, max_position: int) -> int:

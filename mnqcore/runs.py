@@ -3,7 +3,7 @@
     runs/<strategy>/<utc>-<hash8>/
         resolved.toml    every value with its origin; loading it gives the same strategy
         manifest.json    versions, plugins, data and result hashes, times
-        metrics.json     figures only, so that two equal runs are equal byte for byte
+        metrics.json     figures only, no times of the clock: two equal runs are equal byte for byte
         trades.parquet, equity.parquet
         log.jsonl        what happened when
         plugins/         copies of `-p` files
@@ -13,6 +13,7 @@ A run is written beside its place and moved there when it is whole: a directory 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import UsageError, suggest
+from mnqcore.errors import DataError, MnqError, UsageError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "mnq.run/1"
 _LIBRARIES = ("numpy", "numba", "pandas", "pyarrow", "pandas-market-calendars", "pandas-ta-classic")
-_TABLES = ("trades", "equity")
+_SHORTEST = 4  # characters of a run's name that may stand for it
 
 
 @attrs.frozen
@@ -51,7 +52,15 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """Versions, plugins, hashes and times."""
-        return _read_json(self.path / "manifest.json")
+        document = _read_json(self.path / "manifest.json")
+        if document.get("schema") != SCHEMA:
+            raise DataError(
+                "this run is of a format that this version of mnq does not read",
+                where=str(self.path),
+                found=str(document.get("schema")),
+                next=f"it reads {SCHEMA}",
+            )
+        return document
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -69,6 +78,14 @@ class Run:
         return self._table("equity")["equity"]
 
     @property
+    def resolved(self) -> str:
+        """The strategy, each value with its origin."""
+        try:
+            return (self.path / "resolved.toml").read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path / "resolved.toml", error) from error
+
+    @property
     def plugin_files(self) -> list[Path]:
         """The copies of the `-p` files that the run was made with."""
         return sorted((self.path / "plugins").glob("*.py"))
@@ -76,23 +93,61 @@ class Run:
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
-        return pd.read_parquet(self.path / f"{name}.parquet")
+        path = self.path / f"{name}.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+            raise _unreadable(path, error) from error
+
+    def altered(self) -> list[str]:
+        """Return the files that are not as they were written."""
+        known: dict[str, str] = self.manifest.get("files", {})
+        return [name for name, sha in known.items() if _sha256(self.path / name) != sha]
 
 
 @attrs.define(kw_only=True)
 class Draft:
-    """A run being made: log lines and tables gather here until `keep` moves them to their place."""
+    """A run being made: it has a directory of its own, out of sight, until `keep` moves that to its place."""
 
     base: Path
     strategy: str
     digest: str
     started: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     _log: list[str] = attrs.field(factory=list, init=False)
+    _made: list[Path] = attrs.field(factory=list, init=False)
 
     def log(self, event: str, **facts: Any) -> None:
         """Note that something happened now."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._log.append(json.dumps({"time": moment, "event": event, **facts}))
+
+    @property
+    def home(self) -> Path:
+        """The directory of the strategy's runs."""
+        return self.base / self.strategy
+
+    @property
+    def _partial(self) -> Path:
+        return self.home / f".partial-{os.getpid()}-{self.started:%Y%m%dT%H%M%S%f}"
+
+    def begin(self) -> None:
+        """Make the directory that the run will need, so that one that cannot be written is known before the work."""
+        self._made = [folder for folder in (self.home, self.base) if not folder.exists()]
+        try:
+            self._partial.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to the runs directory {self.base}",
+                found=error.strerror or str(error),
+                next="--runs-dir DIR takes another",
+            ) from error
+
+    def discard(self) -> None:
+        """Leave nothing behind, nor directories that were made for this run alone."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # another run has come to lie there
+                folder.rmdir()
 
     def keep(
         self,
@@ -103,7 +158,7 @@ class Draft:
         manifest: Mapping[str, Any],
         plugin_files: Sequence[Path] = (),
     ) -> Run:
-        """Write everything, then move it to its place, and return the run.
+        """Write everything, then move it to its place, and return the run; call `begin` before.
 
         Args:
             resolved: the strategy, each value with its origin.
@@ -112,44 +167,39 @@ class Draft:
             manifest: what is known beyond versions, times and hashes, which are added here.
             plugin_files: `-p` files to copy.
         """
-        home = self.base / self.strategy
-        home.mkdir(parents=True, exist_ok=True)
-        partial = home / f".partial-{os.getpid()}-{self.started:%Y%m%dT%H%M%S%f}"
-        partial.mkdir()
+        texts = {"resolved.toml": resolved, "metrics.json": to_json(metrics)}
         try:
-            self._write(partial, resolved, metrics, tables, manifest, plugin_files)
-            return Run(_place(partial, home / f"{self.started:%Y%m%dT%H%M%SZ}-{self.digest[:8]}"))
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            for name, text in texts.items():
+                (self._partial / name).write_text(text, encoding="utf-8", newline="\n")
+            for name, table in tables.items():
+                table.to_parquet(self._partial / f"{name}.parquet")
+            for file in plugin_files:
+                (self._partial / "plugins").mkdir(exist_ok=True)
+                shutil.copyfile(file, self._partial / "plugins" / file.name)
+            self._write_manifest(manifest)
+            log = "".join(f"{line}\n" for line in self._log)
+            (self._partial / "log.jsonl").write_text(log, encoding="utf-8", newline="\n")
+            return Run(_place(self._partial, self.home / f"{self.started:%Y%m%dT%H%M%SZ}-{self.digest[:8]}").resolve())
+        except OSError as error:
+            raise MnqError("the run cannot be written", where=str(self.home), found=str(error)) from error
 
-    def _write(
-        self,
-        folder: Path,
-        resolved: str,
-        metrics: Mapping[str, Any],
-        tables: Mapping[str, pd.DataFrame],
-        manifest: Mapping[str, Any],
-        plugin_files: Sequence[Path],
-    ) -> None:
-        (folder / "resolved.toml").write_text(resolved, encoding="utf-8", newline="\n")
-        figures = to_json(metrics)
-        (folder / "metrics.json").write_text(figures, encoding="utf-8", newline="\n")
-        for name, table in tables.items():
-            table.to_parquet(folder / f"{name}.parquet")
-        if plugin_files:
-            (folder / "plugins").mkdir()
-        for file in plugin_files:
-            shutil.copy2(file, folder / "plugins" / file.name)
-        known = {"schema": SCHEMA, "strategy": self.strategy, "digest": self.digest, "versions": versions()}
-        times = {"started": self.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
-        document = known | dict(manifest) | times
-        document["hashes"] = {**document.get("hashes", {}), "metrics": hashlib.sha256(figures.encode()).hexdigest()}
-        (folder / "manifest.json").write_text(to_json(document), encoding="utf-8", newline="\n")
-        (folder / "log.jsonl").write_text("".join(f"{line}\n" for line in self._log), encoding="utf-8", newline="\n")
+    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        written = sorted(path for path in self._partial.rglob("*") if path.is_file())
+        document = {
+            "schema": SCHEMA,
+            "strategy": self.strategy,
+            "digest": self.digest,
+            "versions": versions(),
+            **manifest,
+            "files": {path.relative_to(self._partial).as_posix(): _sha256(path) for path in written},
+            "started": self.started.isoformat(),
+            "finished": datetime.now(UTC).isoformat(),
+        }
+        (self._partial / "manifest.json").write_text(to_json(document), encoding="utf-8", newline="\n")
 
 
 def open_run(path: str | Path, base: str | Path = "runs") -> Run:
-    """Return a run by its directory, or by `<strategy>/<utc>-<hash8>` (or the last part alone) under `base`.
+    """Return a run by its directory, or under `base` by `<strategy>/<utc>-<hash8>`, a part of that, or its hash.
 
     Raises:
         UsageError: there is no such run, or several that the name fits.
@@ -158,15 +208,27 @@ def open_run(path: str | Path, base: str | Path = "runs") -> Run:
     if (given / "manifest.json").is_file():
         return Run(given.resolve())
     known = list_runs(base)
-    fitting = [run for run in known if str(path) in (run.name, run.path.name)]
-    if len(fitting) == 1:
-        return fitting[0]
+    for fits in (_is_named, _has_part):
+        fitting = [run for run in known if fits(run, given.as_posix())]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            names = ", ".join(run.name for run in fitting[:3]) + (", ..." if len(fitting) > 3 else "")
+            raise UsageError(f"{len(fitting)} runs fit {str(path)!r}", found=names, next="give more of the name")
     close = suggest(str(path), [run.name for run in known])
     raise UsageError(
-        f"no run {str(path)!r}" if not fitting else f"{len(fitting)} runs are called {str(path)!r}",
-        where=str(base),
-        next=f"did you mean {close}?" if close else "mnq runs list shows them",
+        f"no run {str(path)!r}", where=str(base), next=f"did you mean {close}?" if close else "mnq runs list shows them"
     )
+
+
+def _is_named(run: Run, text: str) -> bool:
+    return text in (run.name, run.path.name)
+
+
+def _has_part(run: Run, text: str) -> bool:
+    """Whether a text of four characters or more begins the run's name, its time or its hash."""
+    digest = run.path.name.partition("-")[2]
+    return len(text) >= _SHORTEST and any(part.startswith(text) for part in (run.name, run.path.name, digest))
 
 
 def list_runs(base: str | Path = "runs") -> list[Run]:
@@ -178,8 +240,20 @@ def list_runs(base: str | Path = "runs") -> list[Run]:
 def remove(run: Run) -> None:
     """Delete a run from disk, out of sight first, so that a half-deleted one is never listed."""
     hidden = run.path.with_name(f".partial-removed-{run.path.name}")
-    run.path.rename(hidden)
-    shutil.rmtree(hidden)
+    try:
+        run.path.rename(hidden)
+        shutil.rmtree(hidden)
+    except OSError as error:
+        raise MnqError(f"cannot delete {run.name}", where=str(run.path), found=str(error)) from error
+    with contextlib.suppress(OSError):  # other runs of the strategy lie there
+        run.path.parent.rmdir()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "missing"
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -213,7 +287,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path.name} of the run", where=str(path), found=str(error)) from error
+        raise _unreadable(path, error) from error
     if not isinstance(document, dict):
-        raise UsageError(f"{path.name} is not what a run holds", where=str(path), found=type(document).__name__)
+        raise _unreadable(path, type(document).__name__)
     return document
+
+
+def _unreadable(path: Path, why: object) -> DataError:
+    return DataError(f"cannot read {path.name} of the run", where=str(path.parent), found=str(why).splitlines()[0])

@@ -143,12 +143,13 @@ def test_fixed_fractional_by_hand():
     assert FixedFractional(risk=0.01)(entry(equity=-500.0)).tolist() == [0]
 
 
-def kelly_share(wins, losses, win, loss, prior):
+def kelly_share(record, prior):
     """Return p - (1 - p) / b with the pseudo-trades written out."""
+    wins, losses, win, loss = record
     trades = wins + losses
     usual = (wins * win + losses * loss) / trades if trades else 1.0
     won, lost = wins + prior / 2, losses + prior / 2
-    average_win = (wins * win + prior / 2 * 1.1 * usual) / won
+    average_win = (wins * win + prior / 2 * 1.5 * usual) / won
     average_loss = (losses * loss + prior / 2 * usual) / lost
     chance = won / (won + lost)
     return chance - (1 - chance) / (average_win / average_loss)
@@ -159,7 +160,7 @@ def kelly_share(wins, losses, win, loss, prior):
 )
 @pytest.mark.parametrize("prior", [1, 20])
 def test_kelly_is_the_textbook_share_of_the_shrunk_record(record, prior):
-    share = kelly_share(*record, prior)
+    share = kelly_share(record, prior)
     names = ("wins", "losses", "average_win", "average_loss")
     sized = Kelly(fraction=0.5, prior_trades=prior, cap=1.0)(
         entry(**dict(zip(names, record, strict=True)), equity=1e9, stop_distance=0.5, point_value=2.0)
@@ -170,9 +171,10 @@ def test_kelly_is_the_textbook_share_of_the_shrunk_record(record, prior):
 
 
 def test_kelly_starts_with_a_small_edge_and_stops_without_one():
-    assert Kelly()(entry()).tolist() == [1]  # 0.25 x 4.5 % of $10,000 = $114
+    assert Kelly(cap=0.5)(entry()).tolist() == [4]  # 0.25 x 16.7 % of $10,000 = $417
+    assert Kelly()(entry()).tolist() == [2]  # the cap: $200
     assert Kelly()(entry(wins=40, losses=60, average_win=100.0, average_loss=100.0)).tolist() == [0]
-    assert Kelly()(entry(wins=60, losses=40, average_win=100.0, average_loss=100.0)).tolist() == [2]  # the cap: $200
+    assert Kelly()(entry(wins=60, losses=40, average_win=100.0, average_loss=100.0)).tolist() == [2]
     assert Kelly(cap=0.5)(entry(wins=60, losses=40, average_win=100.0, average_loss=100.0)).tolist() == [4]
 
 

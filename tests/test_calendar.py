@@ -179,7 +179,7 @@ def test_fifty_days_of_five_minute_bars():
     assert len(FULL.bar_starts(first["open"], last["close"], FIVE)) == 50 * 276
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.integers(1_325_376_000, 1_830_000_000), min_size=1, max_size=20), st.booleans())
 def test_locate_agrees_with_the_sessions_table(seconds, rth):
     calendar = Calendar(MNQ, rth=rth)

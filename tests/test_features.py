@@ -48,6 +48,15 @@ def test_every_value_after_the_warm_up_is_finite_over_rolls_holes_and_zero_volum
 
 
 @pytest.mark.parametrize("features", SETS, ids=lambda features: type(features).__name__)
+def test_later_bars_leave_earlier_rows_equal_to_the_last_bit(features, view):
+    whole = features.compute(view)
+
+    for end in (900, 1501, 2222):
+        part = features.compute(attrs.evolve(view, bars=view.bars.iloc[:end], factor=view.factor.iloc[:end]))
+        pd.testing.assert_frame_equal(part, whole.iloc[:end], check_exact=True)
+
+
+@pytest.mark.parametrize("features", SETS, ids=lambda features: type(features).__name__)
 def test_a_market_that_never_moves_still_gives_finite_values(features, view):
     still = view.bars.assign(**dict.fromkeys(["open", "high", "low", "close"], 20_000.0), volume=0.0)
 

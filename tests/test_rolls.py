@@ -242,7 +242,7 @@ def _random_months(seed):
         present[: 40 * at - 40 if at > 1 else 0] = False
         present[0] = at < 2
         price = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, len(times)))) + at
-        columns = {name: price[present] for name in ("open", "high", "low", "close")}
+        columns = dict.fromkeys(("open", "high", "low", "close"), price[present])
         volume = generator.integers(0, 100, present.sum()).astype(float)
         parts.append(pd.DataFrame({**columns, "volume": volume, "contract": code}, index=times[present]))
     return pd.concat(parts).sort_index(kind="stable")

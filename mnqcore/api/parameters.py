@@ -7,6 +7,7 @@ and the class's own constructor all read them from here.
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import attrs
@@ -53,14 +54,14 @@ class Parameter:
             return f"must be one of {', '.join(map(repr, self.choices))}, was {value!r}"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
-        bounds = (
-            (self.ge, "at least", lambda bound: value >= bound),
-            (self.gt, "above", lambda bound: value > bound),
-            (self.le, "at most", lambda bound: value <= bound),
-            (self.lt, "below", lambda bound: value < bound),
+        bounds: tuple[tuple[float | None, str, Callable[[float, float], bool]], ...] = (
+            (self.ge, "at least", operator.ge),
+            (self.gt, "above", operator.gt),
+            (self.le, "at most", operator.le),
+            (self.lt, "below", operator.lt),
         )
         for bound, words, holds in bounds:
-            if bound is not None and not holds(bound):
+            if bound is not None and not holds(value, bound):
                 return f"must be {words} {bound}, was {value}"
         return None
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mnqcore.cli.context import Context
 
 
@@ -41,19 +40,24 @@ def run(
     fixed_sl_ticks: int | None,
 ) -> None:
     """Run a strategy of FILE and keep everything in a run directory."""
+    import contextlib
+
     from mnqcore.cli.screen import show_run
     from mnqcore.stages.run import run as run_stages
 
     shorthand = _shorthand(seed, data, initial_capital, fixed_sl_ticks)
-    result = run_stages(
-        file,
-        strategy,
-        stage,
-        [*shorthand, *overrides],
-        plugins=context.plugins(),
-        runs_dir=context.runs_dir,
-        progress=_progress(context),
-    )
+    bar = _Bar(context)
+    # What a plugin prints is no result: standard output is for the result alone.
+    with bar, contextlib.redirect_stdout(sys.stderr):
+        result = run_stages(
+            file,
+            strategy,
+            stage,
+            [*shorthand, *overrides],
+            plugins=context.plugins(),
+            runs_dir=context.runs_dir,
+            progress=bar.show,
+        )
     show_run(context, result.run, result.metrics)
 
 
@@ -61,31 +65,36 @@ def _shorthand(
     seed: int | None, data: str | None, initial_capital: float | None, fixed_sl_ticks: int | None
 ) -> list[str]:
     """Return the older options as the `--set` each of them equals."""
-    import json
+    from mnqcore.strategy.resolved import value
 
-    found = []
-    if seed is not None:
-        found.append(f"seed={seed}")
-    if data is not None:
-        found += ["data.use='file'", f"data.path={json.dumps(data)}"]
-    if initial_capital is not None:
-        found.append(f"costs.initial_balance={initial_capital!r}")
-    if fixed_sl_ticks is not None:
-        found += ["bracket.use='fixed'", f"bracket.stop_ticks={fixed_sl_ticks}"]
-    return found
+    given: dict[str, object] = {"seed": seed}
+    given |= {} if data is None else {"data.use": "file", "data.path": data}
+    given["costs.initial_balance"] = initial_capital
+    given |= {} if fixed_sl_ticks is None else {"bracket.use": "fixed", "bracket.stop_ticks": fixed_sl_ticks}
+    return [f"{key}={value(setting)}" for key, setting in given.items() if setting is not None]
 
 
-def _progress(context: Context) -> Callable[[str], None]:
-    """Return what shows each part of the work on a terminal, on one line that the result replaces."""
-    if context.verbose < 0 or not sys.stderr.isatty():
-        return lambda _part: None
-    from mnqcore.stages.backtest import PARTS
+class _Bar:
+    """Shows each part of the work on a terminal, on one line that is wiped at the end, however that comes."""
 
-    def show(part: str) -> None:
+    def __init__(self, context: Context) -> None:
+        self._on = context.verbose >= 0 and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+    def show(self, part: str) -> None:
+        """Say which part of the work begins."""
+        from mnqcore.stages.backtest import PARTS
+
         done = PARTS.index(part)
-        bar = "#" * (done * 6) + "." * ((len(PARTS) - done) * 6)
-        click.echo(f"\r[{bar}] {part:<12}", nl=False, err=True)
-        if part == PARTS[-1]:
-            click.echo("\r" + " " * 50 + "\r", nl=False, err=True)
+        bar = "#" * (done * 5) + "." * ((len(PARTS) - done) * 5)
+        self._write(f"\r[{bar}] {part:<12}")
 
-    return show
+    def __enter__(self) -> None:
+        """Show nothing yet."""
+
+    def __exit__(self, *_error: object) -> None:
+        """Wipe the line: a result or an error comes next."""
+        self._write("\r" + " " * 60 + "\r")
+
+    def _write(self, text: str) -> None:
+        if self._on:
+            click.echo(text, nl=False, err=True)

@@ -1,4 +1,4 @@
-"""What a person reads of a run: the screen, the trades, runs side by side. 80 columns, plain ASCII."""
+"""What a person reads of a run: its figures on 80 columns of plain ASCII, or as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnqcore.cli.table import columns
+from mnqcore.cli.table import WIDTH, filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,94 +14,103 @@ if TYPE_CHECKING:
     from mnqcore.cli.context import Context
     from mnqcore.runs import Run
 
-_COMPARED = (
-    "net_profit", "total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market",
-)  # fmt: skip
+    Document = dict[str, Any]
+
+SYNTHETIC = "SYNTHETIC bars: what follows says nothing about a real market"
 
 
-def show_run(context: Context, run: Run, metrics: dict[str, Any]) -> None:
+def show_run(context: Context, run: Run, metrics: Document) -> None:
     """Print a run's figures as the screen or as JSON."""
     manifest = run.manifest
     if context.format == "json":
-        context.print_json("mnq.backtest/1", {"run": str(run.path), "metrics": metrics, "manifest": manifest})
+        facts = {
+            "run": str(run.path),
+            "synthetic": manifest["data"]["synthetic"],
+            "repeat": ", ".join(repeat(manifest)),
+        }
+        context.print_json("mnq.backtest/1", {**facts, "metrics": metrics, "manifest": manifest})
         return
     for block in (_head, _baselines, _ratios, _trades, _exits, _checks):
-        for line in block(metrics, manifest):
-            click.echo(line)
-    seconds = manifest["seconds"]
-    click.echo(f"run      {_shown(run)}   {seconds['total']:.1f} s (kernel {seconds['kernel'] * 1e3:.1f} ms)")
-    click.echo(f"next     mnq runs show {_shown(run)} --trades")
+        click.echo("\n".join(block(metrics, manifest)))
+    seconds, path = manifest["seconds"], shown(run)
+    click.echo("\n".join(filled("run", [path, f"{seconds['total']:.1f} s (kernel {seconds['kernel'] * 1e3:.1f} ms)"])))
+    click.echo(f"next     mnq runs show {path} --trades")
 
 
-def show_trades(context: Context, run: Run, form: str) -> None:
-    """Print a run's trades as a table, CSV or JSON."""
-    trades = run.trades
-    if form == "json":
-        rows = trades.assign(**{name: trades[name].map(lambda time: time.isoformat()) for name in _times(trades)})
-        context.print_json("mnq.trades/1", {"run": str(run.path), "trades": rows.to_dict("records")})
-        return
-    if form == "csv":
-        click.echo(trades.to_csv(index=False, lineterminator="\n"), nl=False)
-        return
-    if not len(trades):
-        click.echo("no trades")
-        return
-    rows = [
-        [
-            f"{row.entry_time:%Y-%m-%d %H:%M}",
-            "long" if row.side > 0 else "short",
-            str(row.contracts),
-            f"{row.entry_price:g}",
-            f"{row.exit_price:g}",
-            row.reason,
-            str(row.bars_held),
-            f"{row.net:,.2f}",
-        ]
-        for row in trades.itertuples()
-    ]
-    for line in columns(("ENTRY (UTC)", "SIDE", "N", "IN", "OUT", "REASON", "BARS", "NET"), rows, {}):
-        click.echo(line)
+def repeat(manifest: Document) -> list[str]:
+    """Return what a paper must say for others to repeat the run: versions, hashes, seed."""
+    files = {
+        name.removeprefix("plugins/"): sha for name, sha in manifest["files"].items() if name.startswith("plugins/")
+    }
+    outside = {f"{one['distribution']} {one['version']}" for one in manifest["plugins"].values() if _is_outside(one)}
+    parts = [f"mnq {manifest['versions']['mnq']}", *sorted(outside), *(f"{name} {files[name][:8]}" for name in files)]
+    hashes = [f"data sha {manifest['data']['data_sha256'][:8]}", f"strategy sha {manifest['digest'][:8]}"]
+    return [" + ".join(parts), *hashes, f"seed {manifest['seed']}"]
 
 
-def compare_runs(context: Context, runs: Sequence[Run]) -> None:
-    """Print figures of runs side by side, and the settings in which they differ."""
-    metrics = [run.metrics for run in runs]
-    if context.format == "json":
-        context.print_json("mnq.compare/1", {run.name: found for run, found in zip(runs, metrics, strict=True)})
-        return
-    for number, run in enumerate(runs, start=1):
-        click.echo(f"[{number}] {run.name}")
-    rows = [[name, *(_number(found[name]) for found in metrics)] for name in _COMPARED]
-    rows.append(["trades", *(str(found["trades"]["count"]) for found in metrics)])
-    for line in columns(("", *(f"[{number}]" for number in range(1, len(runs) + 1))), rows, {}):
-        click.echo(line)
-    texts = [_settings(run) for run in runs]
-    for key in sorted({key for text in texts for key in text}):
-        values = [text.get(key, "-") for text in texts]
-        if len(set(values)) > 1:
-            click.echo(f"{key}: {' | '.join(values)}")
+def banner(manifest: Document) -> list[str]:
+    """Return the line that every output of invented bars begins with."""
+    return [SYNTHETIC] if manifest["data"]["synthetic"] else []
 
 
-def _head(metrics: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
-    data, settings = manifest["data"], manifest["settings"]
+def shown(run: Run) -> str:
+    """Return a run's path, from here where it lies below."""
+    from pathlib import Path
+
+    return (run.path.relative_to(Path.cwd()) if run.path.is_relative_to(Path.cwd()) else run.path).as_posix()
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """Return a figure with so many decimals, "-" where it has no value; from a million on in millions."""
+    if value is None:
+        return "-"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.2f}M"
+    return f"{value:,.{digits if abs(value) < 1e5 else 0}f}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage, "-" where it has no value."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def dollars(value: float | None) -> str:
+    """Return money with its sign before the dollar: -$11.03."""
+    return "-" if value is None else f"{'-' if value < 0 else ''}${fixed(abs(value))}"
+
+
+def _is_outside(choice: Document) -> bool:
+    return choice["distribution"] != "mnq" and not choice["distribution"].startswith("mnq-local-")
+
+
+def _head(metrics: Document, manifest: Document) -> list[str]:
+    data, settings, plugins = manifest["data"], manifest["settings"], manifest["plugins"]
     instrument, costs, session = manifest["instrument"], settings["costs"], settings["session"]
-    name = f"{metrics['strategy']:<8}"
-    span = f"{data['first'][:10]} .. {data['last'][:10]}"
-    size = f"{data['bars']:,} bars   {data['trading_days']} trading days"
-    lines = [f"{name} {instrument['name']} {manifest['bar_size']}   {span}   {size}"]
-    if data["synthetic"]:
-        lines.append("SYNTHETIC bars: what follows says nothing about a real market")
-    rolled = f"   rolls {len(data['rolls'])}" if data["rolls"] else ""
-    alone = sum(not roll["overlap"] for roll in data["rolls"])
-    rolled += f" ({alone} without overlap: return 0 assumed)" if alone else ""
-    outside = f"   {data['outside_session']:,} bars outside hours left out" if data["outside_session"] else ""
-    lines.append(f"data     {manifest['plugins']['data']['use']} sha {data['data_sha256'][:8]}{rolled}{outside}")
-    lines.append(f"costs    {_commission(costs['commission'])} + {costs['slippage_ticks']} ticks slippage a fill")
-    lines.append(f"         {_choice('stop', manifest['bracket'])}; {_choice('size', manifest['sizer'])}")
+    size = [f"{data['bars']:,} bars", f"{data['trading_days']} trading days"]
+    span = f"{metrics['first_day']} .. {metrics['last_day']}"
+    source = f"{plugins['data']['use']} {plugins['data']['params'].get('path', '')}".strip()
     hours = "cash session" if session["rth"] else "all hours"
-    flat = f"flat {session['flat_lead']} bars before the close" if session["flat_by_close"] else "held over the close"
-    lines.append(f"         entry next open, {hours}, {flat}, margin ${instrument['margin']:,.0f}")
+    lead = _count(session["flat_lead"], "bar")
+    flat = f"flat {lead} before the close" if session["flat_by_close"] else "held over the close"
+    slip = f"{_count(costs['slippage_ticks'], 'tick')} slippage a fill"
+    lines = [
+        *filled(metrics["strategy"], [f"{instrument['name']} {manifest['bar_size']}", span, *size]),
+        *banner(manifest),
+        *filled("data", [source, f"sha {data['data_sha256'][:8]}", *_joints(data), "nothing was fitted"]),
+        *filled("costs", [f"{_commission(costs['commission'])} + {slip}"]),
+        *filled("", [f"{_choice('stop', plugins['bracket'])};", _choice("size", plugins["sizer"])]),
+        *filled("", [f"entry next open, {hours}, {flat}, margin ${instrument['margin']:,.0f}"]),
+    ]
     return [*lines, ""]
+
+
+def _joints(data: Document) -> list[str]:
+    """Say how many rolls join the bars, and what was left out."""
+    alone = sum(not roll["overlap"] for roll in data["rolls"])
+    assumed = f" ({alone} without overlap: return 0 assumed)" if alone else ""
+    cells = [f"rolls {len(data['rolls'])}{assumed}"] if data["rolls"] else []
+    outside = data["outside_session"]
+    return [*cells, *([f"{_count(outside, 'bar')} outside hours left out"] if outside else [])]
 
 
 def _commission(commission: dict[str, float]) -> str:
@@ -110,145 +119,129 @@ def _commission(commission: dict[str, float]) -> str:
     return f"${commission['per_contract']:.2f} a contract a side"
 
 
-def _choice(word: str, chosen: dict[str, Any]) -> str:
-    given = ", ".join(f"{key} {value}" for key, value in chosen.items() if key != "use" and value is not None)
+def _choice(word: str, chosen: Document) -> str:
+    given = ", ".join(f"{key} {value}" for key, value in chosen["params"].items() if value is not None)
     return f"{word} {chosen['use']}{f' ({given})' if given else ''}"
 
 
-def _baselines(metrics: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
-    base = metrics["baselines"]
-    drawn = base["random"]
-    own = {key: metrics[key] for key in ("net_profit", "max_drawdown", "sharpe")} | {
-        "trades": metrics["trades"]["count"]
-    }
-    header = f"{'':<15}{metrics['strategy'][:13]:>14}{'flat':>7}{'buy & hold':>13}"
-    lines = [header + (f"  {'random x' + str(drawn['seeds']):>12}  (5 .. 95 %)" if drawn else "")]
+_ROWS = (("net profit", "net_profit", 2), ("max drawdown", "max_drawdown", 2), ("Sharpe (daily)", "sharpe", 2),
+         ("trades", "trades", 0))  # fmt: skip
+_CELLS = (13, 7, 13, 13, 10, 10)
+
+
+def _baselines(metrics: Document, manifest: Document) -> list[str]:
+    base, drawn = metrics["baselines"], metrics["baselines"]["random"]
+    own = {**metrics, "trades": metrics["trades"]["count"]}
+    compared = [own, base["flat"], base["buy_and_hold"]]
+    name = metrics["strategy"] if len(metrics["strategy"]) < _CELLS[0] else "this run"
+    names = [name, "flat", "buy & hold"]
+    if drawn:
+        compared += [drawn[part] for part in ("median", "low", "high")]
+        names += [f"random x{drawn['seeds']}", "5 %", "95 %"]
+    lines = [_aligned("", names)]
     for label, key, digits in _ROWS:
-        own_cell, flat_cell, held_cell = (
-            _fixed(part[key], digits) for part in (own, base["flat"], base["buy_and_hold"])
-        )
-        line = f"{label:<15}{own_cell:>14}{flat_cell:>7}{held_cell:>13}"
-        if drawn:
-            places = 2 if key == "sharpe" else 0
-            median, low, high = (_fixed(drawn[part][key], places) for part in ("median", "low", "high"))
-            line += f"  {median:>12}" + (f"  ({low} .. {high})" if key != "trades" else "")
-        lines.append(line)
+        money = key in ("net_profit", "max_drawdown")
+        cells = [fixed(one[key], 0 if money and at > 2 else digits) for at, one in enumerate(compared)]
+        lines.append(_aligned(label, cells))
     if drawn:
         lines.append(f"percentile among random: {drawn['percentile']:.0f} (same entries, sides and holding times)")
     return lines
 
 
-_ROWS = (("net profit", "net_profit", 2), ("max drawdown", "max_drawdown", 2), ("Sharpe (daily)", "sharpe", 2),
-         ("trades", "trades", 0))  # fmt: skip
+def _aligned(label: str, cells: Sequence[str]) -> str:
+    return f"{label:<14}" + "".join(cell.rjust(width) for cell, width in zip(cells, _CELLS, strict=False))
 
 
-def _ratios(metrics: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
-    share = {name: _percent(metrics[name]) for name in ("total_return", "cagr", "volatility")}
+def _ratios(metrics: Document, manifest: Document) -> list[str]:
+    share = {name: percent(metrics[name]) for name in ("total_return", "cagr", "volatility")}
+    tails = {
+        name: f"95 {percent(metrics[f'{name}_95'])}, 99 {percent(metrics[f'{name}_99'])}" for name in ("var", "cvar")
+    }
     lines = [
         f"return {share['total_return']}   CAGR {share['cagr']}   vol {share['volatility']}   "
-        f"Sortino {_fixed(metrics['sortino'], 2)}   Calmar {_fixed(metrics['calmar'], 2)}",
-        f"day at risk  VaR 95 {_percent(metrics['var_95'])}, 99 {_percent(metrics['var_99'])}   "
-        f"CVaR 95 {_percent(metrics['cvar_95'])}, 99 {_percent(metrics['cvar_99'])}",
+        f"Sortino {fixed(metrics['sortino'])}   Calmar {fixed(metrics['calmar'])}",
+        f"day at risk  VaR {tails['var']}   CVaR {tails['cvar']}",
+        _interval(metrics["sharpe_interval"]),
     ]
-    interval = metrics["sharpe_interval"]
-    if interval is None:
-        lines.append("Sharpe 95 % interval: too few days, or no variance.")
-    else:
-        words = "this does not exclude zero" if interval[0] <= 0 <= interval[1] else "this excludes zero"
-        lines.append(f"Sharpe 95 % interval {interval[0]:.2f} .. {interval[1]:.2f}: {words}.")
+    limit, chance = manifest["settings"]["risk"]["max_loss"], metrics["chance_of_max_loss"]
+    if chance is not None:
+        lines.append(f"chance to lose {dollars(limit)} from a peak within a year: {percent(chance)} (resampled days)")
     if metrics["ended_by_max_loss"]:
-        lines.append(f"ENDED by the loss limit at {metrics['ended_by_max_loss']}")
+        lines.append(f"ENDED by the loss limit of {dollars(limit)} at {metrics['ended_by_max_loss'][:16]} UTC")
+    if metrics["ruin_day"]:
+        lines.append(f"RUIN on {metrics['ruin_day']}: equity was 0 or less")
     return [*lines, ""]
 
 
-def _trades(metrics: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
+def _interval(interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return "Sharpe 95 % interval: too few days, or no variance."
+    words = "does not exclude zero" if interval[0] <= 0 <= interval[1] else "excludes zero"
+    return f"Sharpe 95 % interval {interval[0]:.2f} .. {interval[1]:.2f}: this {words}."
+
+
+def _trades(metrics: Document, manifest: Document) -> list[str]:
     trades, costs = metrics["trades"], metrics["costs"]
     if not trades["count"]:
         return ["trades   none"]
-    ticks = costs["ticks_per_trade"]
-    lines = [
-        f"trades   win {_percent(trades['win_rate'])}   avg ${_fixed(trades['expectancy'], 2)} = "
-        f"{_fixed(trades['expectancy_ticks'], 1)} ticks net   costs {_fixed(ticks, 1)} ticks a contract",
-        f"         profit factor {_fixed(trades['profit_factor'], 2)}   "
-        f"longest losing run {trades['longest_losing_run']}"
-        f"   in the market {_percent(metrics['time_in_market'])}",
+    average = f"avg {dollars(trades['expectancy'])} = {fixed(trades['expectancy_ticks'], 1)} ticks net"
+    ladder, even = costs["net_at_slippage"], costs["break_even_slippage"]
+    nets = " / ".join(fixed(net, 0) for net in ladder.values())
+    zero = [] if even is None else [f"even at {even:.2f}" if even >= 0 else "a loss even at 0"]
+    return [
+        *filled(
+            "trades",
+            [
+                f"win {percent(trades['win_rate'])}",
+                average,
+                f"costs {fixed(costs['ticks_per_trade'], 1)} ticks a contract",
+                f"profit factor {fixed(trades['profit_factor'])}",
+                f"longest losing run {trades['longest_losing_run']}",
+                f"in the market {percent(metrics['time_in_market'])}",
+                f"first {trades['first_day']}, last {trades['last_day']}",
+            ],
+        ),
+        *filled("slippage", [f"if {' / '.join(ladder)} ticks: {nets}", *zero]),
     ]
-    ladder = costs["net_at_slippage"]
-    nets = " / ".join(f"{net:,.0f}" for net in ladder.values())
-    even = costs["break_even_slippage"]
-    tail = "" if even is None else f"; even at {even:.2f}"
-    return [*lines, f"slippage if {' / '.join(ladder)} ticks: {nets}{tail}"]
 
 
-def _exits(metrics: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
+def _exits(metrics: Document, manifest: Document) -> list[str]:
+    counts, denied = metrics["counts"], metrics["denied"]
     exits = [f"{reason} {part['trades']} {part['net']:+,.2f}" for reason, part in metrics["by_reason"].items()]
+    if exits:
+        exits.append(f"sum {metrics['trades']['net']:+,.2f}")
     sides = [f"{side} {part['trades']} {part['net']:+,.2f}" for side, part in metrics["by_side"].items()]
-    denied = [f"{reason} {count}" for reason, count in metrics["denied"].items() if count]
-    lines = [*_filled("exits", exits), *_filled("sides", sides)]
-    total = sum(metrics["denied"].values())
-    latched = metrics["counts"]["latched_days"]
-    lines += _filled("denied", [f"entries {total}" if total else "none", *denied])
-    if latched or metrics["counts"]["cut"]:
-        lines.append(f"         days latched {latched}   sizes cut {metrics['counts']['cut']}")
-    worst = metrics["worst_days"][0] if metrics["worst_days"] else None
-    gaps = f"stops through a gap: {metrics['counts']['gap_stops']}, worst {metrics['counts']['worst_gap']} ticks beyond"
-    lines.append(f"worst    day {worst['day']} {worst['change']:,.2f}   {gaps}" if worst else f"worst    {gaps}")
+    refused = [f"{reason} {count}" for reason, count in denied.items() if count]
+    total = f"entries {sum(denied.values())}: {', '.join(refused)}" if refused else "entries none"
+    noted = {"days latched": "latched_days", "sizes cut": "cut", "actions without effect": "idle"}
+    more = [f"{label} {counts[key]:,}" for label, key in noted.items() if counts[key]]
+    lines = [*filled("exits", exits), *filled("sides", sides), *filled("denied", [total, *more]), *_worst(metrics)]
     return [*lines, ""]
 
 
-def _checks(metrics: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
-    lines = ["checks   accounting exact"]
+def _worst(metrics: Document) -> list[str]:
+    counts = metrics["counts"]
+    gaps = (
+        f"{counts['gap_stops']}, worst {_count(counts['worst_gap'], 'tick')} beyond" if counts["gap_stops"] else "none"
+    )
+    worst = metrics["worst_days"][:1]
+    days = [f"day {day['day']} {day['change']:,.2f}" for day in worst]
+    return filled("worst", [*days, f"stops through a gap: {gaps}", f"margin peak ${counts['margin_peak']:,}"])
+
+
+def _checks(metrics: Document, manifest: Document) -> list[str]:
+    seen = manifest["data"]["look_ahead_bars"]
+    look = f"no look-ahead ({seen:,} bars)" if seen else "look-ahead not checked: too few bars"
+    lines = filled("checks", ["accounting exact", look])
     if reward := metrics["reward"]:
-        lines.append(f"reward   {reward['name']} {reward['sum']:,.4g} over {reward['steps']:,} steps")
-    return lines
+        lines += filled("reward", [f"{reward['name']} {reward['sum']:,.4g} over {reward['steps']:,} steps"])
+    parts = repeat(manifest)
+    whole = f"repeat   {', '.join(parts)}"
+    return [
+        *lines,
+        *([whole] if len(whole) <= WIDTH else filled("repeat", [f"{part}," for part in parts[:-1]] + parts[-1:])),
+    ]
 
 
-def _filled(label: str, cells: list[str]) -> list[str]:
-    """Return cells behind a label, on as many lines as 80 columns need."""
-    lines = [f"{label:<8}"]
-    for cell in cells:
-        if len(lines[-1]) + len(cell) + 1 > 80:
-            lines.append(" " * 8)
-        lines[-1] += f" {cell}  " if len(lines[-1]) + len(cell) + 3 <= 80 else f" {cell}"
-    return [line.rstrip() for line in lines]
-
-
-def _fixed(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4f}".rstrip("0").rstrip(".")
-
-
-def _shown(run: Run) -> str:
-    from pathlib import Path
-
-    return (run.path.relative_to(Path.cwd()) if run.path.is_relative_to(Path.cwd()) else run.path).as_posix()
-
-
-def _times(trades: Any) -> list[str]:
-    return [name for name in ("entry_time", "exit_time") if name in trades]
-
-
-def _settings(run: Run) -> dict[str, str]:
-    """Return dotted key -> value of a run's resolved strategy."""
-    import tomli
-
-    found: dict[str, str] = {}
-
-    def walk(table: dict[str, Any], above: str) -> None:
-        for key, value in table.items():
-            if isinstance(value, dict):
-                walk(value, f"{above}{key}.")
-            else:
-                found[f"{above}{key}"] = str(value)
-
-    document = tomli.loads((run.path / "resolved.toml").read_text(encoding="utf-8"))
-    for strategy in document["strategy"].values():
-        walk(strategy, "")
-    return found
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -90,6 +90,7 @@ def native_size(bars: pd.DataFrame, calendar: Calendar) -> pd.Timedelta:
     steps, counts = np.unique(np.diff(np.sort(times.asi8)), return_counts=True)
     period = calendar.period(times)
     offset = (times.asi8 - period)[period >= 0]
+    # Distances from the beginning of the trading period, not from midnight: a break can shift the grid.
     for seconds in reversed(_USUAL_SIZES if len(steps) and len(offset) else ()):
         size = seconds * 1_000_000_000
         if size <= steps[np.argmax(counts)] and np.mean(offset % size == 0) >= 0.99:
@@ -127,7 +128,7 @@ def resample(
     time = pd.DatetimeIndex(bars.index).as_unit("ns").asi8[inside]
     start = time - (time - period[inside]) % size
     contract = pd.factorize(bars["contract"])[0][inside] if "contract" in bars else np.zeros(len(inside), np.int64)
-    order = np.lexsort((time, contract, start))
+    order = np.lexsort((time, contract, start))  # of one time and contract in the order given: stable
     rows, start, contract = inside[order], start[order], contract[order]
     firsts = np.flatnonzero(np.append(True, (np.diff(start) != 0) | (np.diff(contract) != 0))[: len(rows)])
     index = pd.DatetimeIndex(start[firsts].view("M8[ns]"), name="time").tz_localize("UTC")
@@ -172,7 +173,11 @@ def _index_complaints(frame: pd.DataFrame) -> list[str]:
 
 
 def _doubled(frame: pd.DataFrame) -> bool:
-    return bool(frame.set_index("contract", append=True).index.has_duplicates)
+    import pandas as pd
+
+    time, contract = pd.DatetimeIndex(frame.index).asi8, pd.factorize(frame["contract"])[0]
+    order = np.lexsort((contract, time))
+    return bool(((np.diff(time[order]) == 0) & (np.diff(contract[order]) == 0)).any())
 
 
 def _column_complaints(frame: pd.DataFrame) -> list[str]:

@@ -76,7 +76,7 @@ class Calendar:
     @property
     def days_per_year(self) -> float:
         """Trading days in an average year: the mean over 2020 to 2029."""
-        return len(self._decade(2020).day) / 10
+        return len(self._decade(2020).day) / 10  # fixed years: a metric must not change with the date of its run
 
     def sessions(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
         """Return every session that touches [start, end], indexed by `day` (its trading day, naive midnight).
@@ -209,6 +209,7 @@ def _periods(table: _Table) -> tuple[Ints, Ints]:
     return opens[order], closes[order]
 
 
+# By decades: building one costs hardly more than building a year, nearly all of it being the library's start.
 @functools.cache
 def _sessions(name: str, year: int) -> _Table:
     calendar = _library_calendar(name)

@@ -132,6 +132,7 @@ def check(bars: pd.DataFrame, instrument: Instrument, calendar: Calendar, bar_si
         "spikes": _spikes(time, contract, values["close"], instrument.tick_size),
     }
     found = {kind: _finding(kind, mask, index) for kind, mask in masks.items()}
+    # Of these it matters how long they last: an hour without a bar is another thing than twelve lone ones.
     found["zero-volume"] = _runs("zero-volume", values["volume"] == 0, index)
     expected = _expected(index, calendar, bar_size)
     found["holes"] = _runs("holes", ~np.isin(expected.asi8, time), expected)
@@ -174,6 +175,7 @@ def _out_of_range(prices: Floats) -> Bools:
 
 
 def _off_grid(prices: Floats, tick: float) -> Bools:
+    # NaN and infinity are counted as such, not as off the grid too.
     ticks = np.where(np.isfinite(prices), prices / tick, 0.0)
     off: Bools = (np.abs(ticks - np.rint(ticks)) > _GRID).any(axis=1)
     return off

@@ -120,6 +120,7 @@ def _separator(path: Path) -> str:
 
 def _columns(raw: pd.DataFrame, layout: Layout, path: Path) -> dict[str, str]:
     """Return what is needed -> the file's column: as told, else by name."""
+    # Reversed, so that of two columns that differ in case only the first is taken.
     lower = {str(name).lower(): str(name) for name in reversed(raw.columns)}
     names = dict(layout.columns)
     absent = [name for name in (*names.values(), *layout.extra) if name not in raw]
@@ -182,6 +183,7 @@ def _texts(column: pd.Series, layout: Layout, path: Path) -> pd.DatetimeIndex:
     column = column.str.strip()
     parts = column.str.extract(_DOTTED)
     if parts[0].notna().mean() < 0.5:
+        # An offset or a Z after the clock: without one the times are of the layout's zone.
         zoned = bool(column.str.contains(r":.*(?:[+-]\d\d(?::?\d\d)?|Z)$").any())
         return pd.DatetimeIndex(pd.to_datetime(column, format="ISO8601", utc=zoned, errors="coerce"))
     order = layout.dates or _date_order(parts, path)

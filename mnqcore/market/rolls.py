@@ -236,6 +236,7 @@ class _Rows:
     def ratio(self, old: int, new: int, last: int, row: int) -> tuple[float, bool]:
         """Return old / new price over a roll at `row`, and whether both contracts have a bar before it."""
         before = slice(0, int(np.searchsorted(self.time, self.time[row])))
+        # Only bars before the roll: at the roll's own bar the new contract's close would not be known yet.
         olds, news = (np.flatnonzero(self.contract[before] == contract) for contract in (old, new))
         _, at_old, at_new = np.intersect1d(self.time[olds], self.time[news], return_indices=True)
         pair = (olds[at_old[-1]], news[at_new[-1]]) if len(at_old) else (last, row)
@@ -263,6 +264,8 @@ def _leading(rows: _Rows, calendar: Calendar) -> NDArray[np.bool_]:
     day_of_row, day = np.unique(calendar.locate(rows.index).day, return_inverse=True)
     begins = rows.time[np.searchsorted(day, np.arange(len(day_of_row)))]
     seen = rows.time[rows.firsts()]
+    # A contract can lead from the first day at whose beginning it had traded: had it to be seen sooner, a bar that
+    # arrives later in the day would change the lead of that day's earlier bars.
     known = [np.flatnonzero(seen <= begin) for begin in begins]
     if calendar.instrument.roll == "volume":
         leads = _leads_by_volume(rows, day, known, months)

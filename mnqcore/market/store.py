@@ -188,6 +188,7 @@ def import_file(
     read = read_file(path, instrument, layout=layout, stamp=stamp, size=size)
     bars, dropped = sound(read, drop_bad=drop_bad)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside and moved: a target that is there is whole, even if the power fails meanwhile.
     partial = target.with_suffix(".parquet.partial")
     bars.to_parquet(partial)
     manifest = _describe(bars, read, dropped, instrument, path, sha256(partial))
@@ -271,6 +272,7 @@ def _told_stamp(times: pd.Index[Any], calendar: Calendar) -> tuple[str, str]:
     told = (
         f"{at_open} of {len(opens)} session opens and {at_close} of {len(closes)} closes have a bar stamped just then"
     )
+    # Sound files have none of the wrong kind; a tenth is left to the calendar being wrong on some days.
     if at_open > 9 * at_close:
         return "start", f"{told}: stamps are bar starts"
     if at_close > 9 * at_open:

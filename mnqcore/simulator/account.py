@@ -62,6 +62,7 @@ class Account:
         self.tape = tape
         self.orders = orders
         self.law = law
+        self._breaks = _breaks(tape)
         self.ledger = np.zeros(lanes, LEDGER)
         self.denied = np.zeros((lanes, len(Denial)), np.int64)
         self.trades = [np.zeros(0, TRADE) for _ in range(lanes)]
@@ -139,6 +140,7 @@ class Account:
             status = kernel.advance(
                 self.tape,
                 self.orders,
+                self._breaks,
                 self.law,
                 self.ledger,
                 lane,
@@ -165,6 +167,13 @@ class Account:
 
 def _entry(asks: Records) -> Entry:
     return Entry(lanes=asks["lane"], **{name: asks[name] for name in _ASK_FIELDS})
+
+
+def _breaks(tape: Records) -> NDArray[np.int64]:
+    """Return the bars in which a day begins or a position may not be held, and twice the end of the tape."""
+    found = (tape["flat"] != 0) | (tape["missed"] != 0)
+    found[1:] |= tape["day"][1:] != tape["day"][:-1]
+    return np.append(np.flatnonzero(found), [len(tape), len(tape)])
 
 
 def dollars(micros: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mnqcore import rules
 from mnqcore.api.values import Action, ExitReason
-from mnqcore.simulator.compiled import compiled
+from mnqcore.simulator.compiled import compiled, inlined
 from mnqcore.tape.records import NO_PRICE
 
 RAN = 0
@@ -27,21 +29,23 @@ _WARMUP, _MARGIN, _SIZED_TO_0 = int(rules.Denial.WARMUP), int(rules.Denial.MARGI
 _MICRO = 1e6
 _NO_PRICE = int(NO_PRICE)
 _FAR = 1 << 62  # a price that no bar reaches
+_ONE = np.uint64(1)
 
-_commission = compiled(rules.commission)
-_daily_loss_floor = compiled(rules.daily_loss_floor)
-_max_loss_floor = compiled(rules.max_loss_floor)
-_affordable = compiled(rules.affordable)
-_forced_exit = compiled(rules.forced_exit)
-_denial = compiled(rules.denial)
-_slipped = compiled(rules.slipped)
-_stop_fill = compiled(rules.stop_fill)
-_target_fill = compiled(rules.target_fill)
+_commission = inlined(rules.commission)
+_daily_loss_floor = inlined(rules.daily_loss_floor)
+_max_loss_floor = inlined(rules.max_loss_floor)
+_affordable = inlined(rules.affordable)
+_forced_exit = inlined(rules.forced_exit)
+_denial = inlined(rules.denial)
+_slipped = inlined(rules.slipped)
+_stop_fill = inlined(rules.stop_fill)
+_target_fill = inlined(rules.target_fill)
 
 
-@compiled
+@inlined
 def _fee(law: Any, contracts: int, price: int) -> int:
-    return _commission(contracts, price, law.tick_micros, law.per_contract, law.percent, law.minimum)
+    fee: int = _commission(contracts, price, law.tick_micros, law.per_contract, law.percent, law.minimum)
+    return fee
 
 
 @compiled
@@ -66,26 +70,18 @@ def _close(led: Any, law: Any, trades: Any, lane: int, bar: int, price: int, rea
     row.lane, row.entry_bar, row.exit_bar = lane, led.entry_bar, bar
     row.side, row.contracts = side, contracts
     row.entry_price, row.exit_price, row.reason = led.entry_price, price, reason
-    row.gross, row.commission = gross, fees
+    row.gross, row.commission, row.exit_commission = gross, fees, fee
     row.slippage = (law.slippage + slip) * contracts * law.tick_micros
     row.bars_held = bar - led.entry_bar + held
     row.mae, row.mfe = led.worst * contracts * law.tick_micros, led.best * contracts * law.tick_micros
     row.risk = led.risk
     led.trades += 1
-    led.step_closed += contracts
-    led.step_reason = reason
-    led.step_sides += 1
-    led.step_realised += net
-    led.step_commission += fee
-    led.step_mae += row.mae
-    led.step_mfe += row.mfe
-    led.step_risk += led.risk
     led.position = 0
     if reason == _STOP:
         led.stop_bar = bar
 
 
-@compiled
+@inlined
 def _open(
     led: Any, law: Any, bar: int, price: int, side: int, contracts: int, stop: int, target: int, risk: int
 ) -> None:
@@ -97,12 +93,9 @@ def _open(
     led.best, led.worst = 0, 0
     led.cash -= fee
     led.margin_peak = max(led.margin_peak, contracts * law.margin)
-    led.step_opened = 1
-    led.step_sides += 1
-    led.step_commission += fee
 
 
-@compiled
+@inlined
 def _reach(led: Any, law: Any, trades: Any, lane: int, bar: int, now: Any) -> None:
     """Let bar `now` reach stop or target, the stop first, and follow the excursions of what stays open."""
     if led.position > 0:
@@ -125,14 +118,14 @@ def _reach(led: Any, law: Any, trades: Any, lane: int, bar: int, now: Any) -> No
     led.best = max(led.best, side * (favour - led.entry_price))
 
 
-@compiled
+@inlined
 def _new_day(led: Any, day: int) -> None:
     """Begin a trading day: its losses count from the equity at the close before it."""
     if day != led.day:
         led.day, led.day_equity, led.day_trades = day, led.equity, 0
 
 
-@compiled
+@inlined
 def _mark(led: Any, law: Any, now: Any) -> None:
     """Mark the ledger at the close of `now` and latch the loss limits that it breaches."""
     _new_day(led, now.day)
@@ -141,7 +134,7 @@ def _mark(led: Any, law: Any, now: Any) -> None:
     _latch(led, law)
 
 
-@compiled
+@inlined
 def _latch(led: Any, law: Any) -> None:
     if led.latched_day != led.day and led.equity <= _daily_loss_floor(led.day_equity, law.max_daily_loss):
         led.latched_day = led.day
@@ -150,7 +143,7 @@ def _latch(led: Any, law: Any) -> None:
         led.ended = 1
 
 
-@compiled
+@inlined
 def _write_ask(
     ask: Any, led: Any, law: Any, lane: int, now: Any, order: Any, side: int, equity: int, most: int
 ) -> None:
@@ -168,7 +161,7 @@ def _write_ask(
     ask.max_contracts = most
 
 
-@compiled
+@inlined
 def _permit(led: Any, law: Any, now: Any, following: Any, order: Any, equity: int) -> tuple[int, int]:
     """Return (denial, most contracts) for an entry at this close; `equity` has the closing leg taken off."""
     refused = _denial(
@@ -177,7 +170,7 @@ def _permit(led: Any, law: Any, now: Any, following: Any, order: Any, equity: in
         following.flat,
         following.rolled != 0,
         now.late,
-        0 <= law.max_trades_per_day <= led.day_trades,
+        led.day_trades >= law.max_trades_per_day,
         led.stop_bar >= 0 and led.bar - led.stop_bar < law.cooldown_bars,
         order.stop >= 0 and order.sizer_signal == order.sizer_signal,
     )
@@ -190,81 +183,97 @@ def _permit(led: Any, law: Any, now: Any, following: Any, order: Any, equity: in
 @compiled
 def _wait(led: Any, until: int, actions: Any, equity: Any) -> None:
     """Pass the bars in which a flat lane orders nothing; its equity stands still."""
-    t, value, idle = led.bar, led.equity, 0
-    kept = equity.shape[0] > 0
-    while t < until and (actions[t] == 0 or actions[t] == _CLOSE):
-        idle += 1 if actions[t] != 0 else 0
-        t += 1
+    kept, value, idle = equity.shape[0] > 0, led.equity, 0
+    # Unsigned: numba then has no negative index to look out for, which is two thirds of the time of this loop.
+    t, end = np.uint64(led.bar), np.uint64(until)
+    while t < end:
+        action = actions[t]
+        if action != 0:
+            if action != _CLOSE:
+                break
+            idle += 1
+        t += _ONE
         if kept:
             equity[t] = value
-    led.bar, led.idle = t, led.idle + idle
+    led.bar = np.int64(t)
+    led.idle += idle
 
 
 @compiled
-def _hold(led: Any, law: Any, tape: Any, until: int, actions: Any, equity: Any) -> None:
+def _hold(led: Any, law: Any, tape: Any, breaks: Any, until: int, actions: Any, equity: Any) -> None:
     """Pass the bars in which a held position meets no order, no forced exit, no stop and no target.
 
-    Most bars in the market are such. Everything the loop touches is a local number: through the ledger's record in
-    memory the same bars cost four times as much. Ends at once after a bar that breaches a loss limit.
+    Most bars in the market are such. Ends at once after a bar that breaches a loss limit.
     """
-    t, cash, entry, value, peak = led.bar, led.cash, led.entry_price, led.equity, led.peak
-    day, day_equity, day_trades, idle = led.day, led.day_equity, led.day_trades, 0
+    going = True
+    while going and led.bar < until:
+        while breaks[led.breaks] <= led.bar:
+            led.breaks += 1
+        end = breaks[led.breaks]
+        began, day, day_equity, day_trades = led.bar, led.day, led.day_equity, led.day_trades
+        if end == led.bar + 1:
+            following = tape[end]
+            if following.flat != 0 or following.missed != 0:
+                return
+            _new_day(led, following.day)
+            end = breaks[led.breaks + 1]
+        going = _hold_day(led, law, tape, min(end - 1, until), actions, equity)
+        if led.bar == began:  # the decision at this close is still one of the day before
+            led.day, led.day_equity, led.day_trades = day, day_equity, day_trades
+        _latch(led, law)
+
+
+@compiled
+def _hold_day(led: Any, law: Any, tape: Any, until: int, actions: Any, equity: Any) -> bool:
+    """Pass such bars of one trading day up to bar `until`; False when something stopped it before.
+
+    Everything the loop touches is a local number: through the ledger's record in memory it costs four times as much.
+    """
+    cash, entry, value, peak, idle = led.cash, led.entry_price, led.equity, led.peak, 0
     side = 1 if led.position > 0 else -1
     # Reckoned as if every position were long: a short one reads the bar upside down.
     start, stop, target = side * entry, side * led.stop, side * led.target
     best, worst = start + led.best, start - led.worst
     worth, against = led.position * law.tick_micros, _SELL if side > 0 else _BUY
-    loss_floor = _max_loss_floor(peak, law.max_loss)
-    floor = max(loss_floor, _daily_loss_floor(day_equity, law.max_daily_loss))
-    kept = equity.shape[0] > 0
-    while t < until:
-        action, now = actions[t], tape[t + 1]
-        if action in (against, _CLOSE) or now.flat != 0 or now.missed != 0:
-            break
+    day_floor = _daily_loss_floor(led.day_equity, law.max_daily_loss)
+    limit = law.max_loss
+    floor = max(day_floor, _max_loss_floor(peak, limit))
+    kept, going = equity.shape[0] > 0, True
+    t, end = np.uint64(led.bar), np.uint64(until)
+    while going and t < end:
+        action, now = actions[t], tape[t + _ONE]
+        if action != 0:
+            if action in (against, _CLOSE):
+                going = False
+                break
+            idle += 1
         low, high = (now.low, now.high) if side > 0 else (-now.high, -now.low)
         if low <= stop or high >= target:
+            going = False
             break
-        if action != 0:
-            idle += 1
-        if now.day != day:
-            day, day_equity, day_trades = now.day, value, 0
-            floor = max(loss_floor, _daily_loss_floor(day_equity, law.max_daily_loss))
+        best, worst = max(best, high), min(worst, low)
         value = cash + (now.close - entry) * worth
-        if value > peak:
-            peak = value
-            loss_floor = _max_loss_floor(peak, law.max_loss)
-            floor = max(loss_floor, _daily_loss_floor(day_equity, law.max_daily_loss))
-        if high > best:
-            best = high
-        if low < worst:
-            worst = low
-        t += 1
+        t += _ONE
         if kept:
             equity[t] = value
-        if value <= floor:
-            break
-    led.bar, led.equity, led.peak, led.best, led.worst = t, value, peak, best - start, start - worst
-    led.day, led.day_equity, led.day_trades, led.idle = day, day_equity, day_trades, led.idle + idle
-    _latch(led, law)
+        peak, floor = max(peak, value), max(floor, _max_loss_floor(value, limit))  # the floor rises with the peak
+        going = value > floor
+    led.bar, led.equity, led.peak, led.best, led.worst = np.int64(t), value, peak, best - start, start - worst
+    led.idle += idle
+    return going
 
 
-@compiled
-def _clear_step(led: Any) -> None:
-    led.step_opened = led.step_closed = led.step_reason = led.step_sides = 0
-    led.step_realised = led.step_commission = led.step_mae = led.step_mfe = led.step_risk = led.step_denied = 0
-
-
-@compiled
+@inlined
 def _exit_reason(led: Any, following: Any, action: int) -> int:
     """Return why a held position leaves at the next open, or 0: what the rules force comes before the agent's wish."""
-    forced = _forced_exit(led.ended != 0, led.latched_day == led.day, following.missed != 0, following.flat)
+    forced: int = _forced_exit(led.ended != 0, led.latched_day == led.day, following.missed != 0, following.flat)
     if forced != 0:
         return forced
     against = _SELL if led.position > 0 else _BUY
     return _SIGNAL if action in (against, _CLOSE) else 0
 
 
-@compiled
+@inlined
 def _entry_side(held: int, action: int) -> int:
     """Return +1 or -1 if the action wants to open a position, else 0."""
     if action == _BUY and held <= 0:
@@ -272,7 +281,7 @@ def _entry_side(held: int, action: int) -> int:
     return -1 if action == _SELL and held >= 0 else 0
 
 
-@compiled
+@inlined
 def _leave(led: Any, law: Any, now: Any, carried: int, lane: int, reason: int, trades: Any) -> None:
     """Close at the next open of the contract held; where it has none, at the last close, as the data ends there."""
     out = -1 if led.position > 0 else 1
@@ -282,7 +291,7 @@ def _leave(led: Any, law: Any, now: Any, carried: int, lane: int, reason: int, t
         _close(led, law, trades, lane, led.bar + 1, _slipped(carried, out, law.slippage), reason, law.slippage, 0)
 
 
-@compiled
+@inlined
 def _enter(led: Any, law: Any, now: Any, order: Any, following: Any, side: int, contracts: int) -> None:
     """Open at the next open; stop and target stand where the decision's close put them."""
     led.day_trades += 1
@@ -292,7 +301,7 @@ def _enter(led: Any, law: Any, now: Any, order: Any, following: Any, side: int, 
     _open(led, law, led.bar + 1, price, side, contracts, stop, target, order.stop * contracts * law.tick_micros)
 
 
-@compiled
+@inlined
 def _size(
     led: Any, law: Any, now: Any, order: Any, following: Any, lane: int, side: int, size: int, ask: Any
 ) -> tuple[int, int]:
@@ -361,6 +370,7 @@ def _finish(led: Any, law: Any, tape: Any, lane: int, trades: Any) -> None:
 def advance(
     tape: Any,
     orders: Any,
+    breaks: Any,
     rulebook: Any,
     ledger: Any,
     lane: int,
@@ -377,7 +387,7 @@ def advance(
     `tape`, `orders`, `rulebook`: BAR (bars,), ORDER (bars,), RULES (1,). `ledger`: LEDGER (lanes,), only row `lane`
     is touched. `actions`: int8, by bar. `sizes`: int64, by bar; an empty array asks Python for each entry. `trades`:
     TRADE, this lane's buffer. `denied`: int64 (lanes, denials). `equity`: int64 micro-units at each close, by bar; may
-    be empty. `asks`: ASK, its first row is written.
+    be empty. `asks`: ASK, its first row is written. `breaks`: the bars that a held position does not just pass.
     """
     led = ledger[lane]
     law = rulebook[0]
@@ -388,7 +398,7 @@ def advance(
         if led.position == 0:
             _wait(led, until, actions, equity)
         elif led.ended == 0 and led.latched_day != led.day:
-            _hold(led, law, tape, until, actions, equity)
+            _hold(led, law, tape, breaks, until, actions, equity)
         t = led.bar
         if t < until:  # may still be a quiet bar: one after a breach, say
             if led.trades + 2 > trades.shape[0]:
@@ -425,16 +435,19 @@ def step(
 
     Call it again with the answers in the ledger until it returns 0. `sized`: bool, by lane: this lane has already
     moved in this step (cleared when all have). `trades`: TRADE (lanes, 4), this step's round trips. `steps`: STEP
-    (lanes,). A lane that is done stays where it is.
+    (lanes,). A lane that is done stays where it is and reports that nothing happened.
     """
     law = rulebook[0]
     asking = 0
     for lane in range(ledger.shape[0]):
         led = ledger[lane]
-        if sized[lane] or led.done != 0:
+        if sized[lane]:
+            continue
+        if led.done != 0:
+            led.trades = 0
+            _rest(steps[lane], actions[lane])
             continue
         if led.answer < 0:
-            _clear_step(led)
             led.trades = 0
         before, position = led.equity, led.position
         now, order, following, carried = (
@@ -451,7 +464,7 @@ def step(
         led.bar += 1
         if led.bar == led.last or (led.ended != 0 and led.position == 0):
             _finish(led, law, tape, lane, trades[lane])
-        _report(steps[lane], led, law, tape, orders, actions[lane], position, before)
+        _report(steps[lane], led, law, tape, orders, actions[lane], position, before, booked)
         sized[lane] = True
     if asking == 0:
         sized[:] = False
@@ -459,26 +472,44 @@ def step(
 
 
 @compiled
-def _report(out: Any, led: Any, law: Any, tape: Any, orders: Any, action: int, position: int, before: int) -> None:
-    """Write what plugins see of a lane's step, in dollars."""
-    now = tape[led.bar]
-    contracts = abs(led.position)
-    out.action, out.denied, out.exit_reason = action, led.step_denied != 0, led.step_reason
-    out.opened, out.closed = led.step_opened != 0, led.step_closed > 0
-    out.stopped, out.forced = led.step_reason == _STOP, led.step_reason > _TARGET
-    out.done = led.done != 0
-    out.previous_position, out.position, out.contracts = position, led.position, led.step_closed
-    out.sides = led.step_sides
-    out.bars_held = led.bar - led.entry_bar + 1 if contracts > 0 else 0
-    out.realised, out.commission = led.step_realised / _MICRO, led.step_commission / _MICRO
+def _report(
+    out: Any, led: Any, law: Any, tape: Any, orders: Any, action: int, position: int, before: int, trades: Any
+) -> None:
+    """Write what plugins see of a lane's step, in dollars; `trades` are the round trips that ended in it."""
+    now, later = tape[led.bar], orders[led.bar]
+    opened, reason, contracts = led.entry_bar == led.bar, 0, 0
+    net, fees, mae, mfe, risk = 0, led.entry_commission if opened else 0, 0, 0, 0
+    for number in range(led.trades):
+        row = trades[number]
+        reason, contracts = row.reason, contracts + row.contracts
+        net, fees = net + row.gross - row.commission, fees + row.exit_commission
+        mae, mfe, risk = mae + row.mae, mfe + row.mfe, risk + row.risk
+    held = abs(led.position)
+    if led.trades == 0 and held > 0:
+        risk = led.risk
+    out.action, out.denied, out.exit_reason = action, led.step_denied != 0, reason
+    out.opened, out.closed = opened, led.trades > 0
+    out.stopped, out.forced, out.done = reason == _STOP, reason > _TARGET, led.done != 0
+    out.previous_position, out.position, out.contracts = position, led.position, contracts
+    out.sides = led.trades + (1 if opened else 0)
+    out.bars_held = led.bar - led.entry_bar + 1 if held > 0 else 0
+    out.realised, out.commission = net / _MICRO, fees / _MICRO
     out.equity, out.equity_change = led.equity / _MICRO, (led.equity - before) / _MICRO
     out.peak_equity, out.initial_balance = led.peak / _MICRO, led.initial / _MICRO
     out.unrealised = (led.equity - led.cash) / _MICRO
-    out.closed_mae, out.closed_mfe = led.step_mae / _MICRO, led.step_mfe / _MICRO
-    worth = contracts * law.tick_micros / _MICRO
-    out.open_mae, out.open_mfe = led.worst * worth, led.best * worth
-    risk = led.step_risk if led.step_closed > 0 else (led.risk if contracts > 0 else 0)
+    out.closed_mae, out.closed_mfe = mae / _MICRO, mfe / _MICRO
+    worth = held * law.tick_micros
+    out.open_mae, out.open_mfe = led.worst * worth / _MICRO, led.best * worth / _MICRO
     out.entry_risk = risk / _MICRO if risk > 0 else 1.0
     out.price_change = 0.0 if now.rolled != 0 else (now.close - tape[led.bar - 1].close) * law.tick_size
-    later = orders[led.bar]
     out.bars_to_flat, out.bar, out.time, out.signal = later.bars_to_flat, led.bar, later.time, later.reward_signal
+
+
+@compiled
+def _rest(out: Any, action: int) -> None:
+    """Let the last report of a lane that is done stand, but for what happened then."""
+    out.action, out.exit_reason, out.contracts, out.sides = action, 0, 0, 0
+    out.denied = out.opened = out.closed = out.stopped = out.forced = False
+    out.previous_position = out.position
+    out.realised = out.commission = out.equity_change = out.closed_mae = out.closed_mfe = out.price_change = 0.0
+    out.entry_risk = 1.0

@@ -58,7 +58,7 @@ def trade_table(
     rows: NDArray[np.void], times: pd.DatetimeIndex, contracts: NDArray[np.object_], instrument: Instrument
 ) -> pd.DataFrame:
     """Return TRADE records as a table with times, prices and dollars."""
-    stamps = times.to_numpy()
+    stamps = times.as_unit("ns").asi8
     moved = rows["side"] * (rows["exit_price"] - rows["entry_price"])
     risk = dollars(rows["risk"])
     columns = {

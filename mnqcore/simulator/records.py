@@ -30,6 +30,7 @@ LEDGER = np.dtype(
     [
         ("bar", "i8"),  # the bar that has closed
         ("last", "i8"),  # the bar at whose close the lane ends
+        ("breaks", "i8"),  # how many of the tape's breaks lie at or before `bar`
         ("position", "i8"),
         ("entry_price", "i8"),
         ("entry_bar", "i8"),
@@ -62,17 +63,7 @@ LEDGER = np.dtype(
         ("margin_peak", "i8"),
         ("gap_stops", "i8"),
         ("worst_gap", "i8"),  # ticks beyond the stop
-        # What happened in the last step, for `Step`.
-        ("step_opened", "i8"),
-        ("step_closed", "i8"),  # contracts
-        ("step_reason", "i8"),
-        ("step_sides", "i8"),
-        ("step_realised", "i8"),
-        ("step_commission", "i8"),
-        ("step_mae", "i8"),
-        ("step_mfe", "i8"),
-        ("step_risk", "i8"),
-        ("step_denied", "i8"),
+        ("step_denied", "i8"),  # Denial of the last decision, or 0
     ],
     align=True,
 )
@@ -89,6 +80,7 @@ TRADE = np.dtype(
         ("reason", "i8"),
         ("gross", "i8"),
         ("commission", "i8"),
+        ("exit_commission", "i8"),  # the part of it that the exit took
         ("slippage", "i8"),  # micro-units lost to slippage on both fills
         ("bars_held", "i8"),
         ("mae", "i8"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
     """Told the name of each part of the work as it begins."""
 
-PARTS = ("bars", "plugins", "simulator", "metrics", "baselines")
+PARTS = ("bars", "plugins", "look-ahead", "simulator", "metrics", "baselines")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -33,7 +32,7 @@ class Backtest:
 
     `metrics`: JSON-able figures, without times of the clock. `trades`: one row a round trip. `equity`: dollars at each
     close. `features`: NAME.column. `facts`: what was run on: bars, data hash, rolls, ... `seconds`: of the whole, and
-    of the kernel.
+    of the kernel alone, its machine code loaded before.
     """
 
     strategy: Strategy
@@ -50,21 +49,26 @@ def backtest(strategy: Strategy, progress: Progress = lambda _part: None) -> Bac
 
     Raises:
         DataError: there are no usable bars.
-        PluginError: a plugin raised, or broke its contract.
+        PluginError: a plugin raised, broke its contract, or looks into the future.
     """
     import pandas as pd
 
     from mnqcore.simulator import Account, outcome, rulebook
+    from mnqcore.stages.lookahead import refuse_look_ahead
     from mnqcore.tape import build
 
     began = time.perf_counter()
     progress("bars")
     market = _market(strategy)
+    facts = _facts(strategy, market)
     progress("plugins")
     tape = build(strategy, market)
+    progress("look-ahead")
+    seen = refuse_look_ahead(strategy, market.view)
     progress("simulator")
     law = rulebook(strategy.instrument, strategy.costs, strategy.risk)
     account = Account(market.tape, market.orders, law, initial_balance=strategy.costs.initial_balance)
+    _load_machine_code(market, law)
     kernel = time.perf_counter()
     curve = account.run(tape.actions, size_of=tape.size_of)
     kernel = time.perf_counter() - kernel
@@ -78,7 +82,7 @@ def backtest(strategy: Strategy, progress: Progress = lambda _part: None) -> Bac
         trades=out.trades,
         equity=pd.Series(out.equity, index=market.times, name="equity"),
         features=tape.features,
-        facts=_facts(strategy, market),
+        facts=facts | {"look_ahead_bars": seen},
         seconds={"total": time.perf_counter() - began, "kernel": kernel},
     )
 
@@ -92,6 +96,16 @@ def _market(strategy: Strategy) -> Market:
     session = "rth" if strategy.session.rth else "full"
     bars = calls.bars(strategy.data, BarRequest(instrument=strategy.instrument, bar_size=size, session=session))
     return lay(validate(bars), strategy.instrument, strategy.session, size)
+
+
+def _load_machine_code(market: Market, law: NDArray[np.void]) -> None:
+    """Run two bars, so that the kernel is timed and not the loading of its code from disk."""
+    import numpy as np
+
+    from mnqcore.simulator import Account
+
+    account = Account(market.tape[:2], market.orders[:2], law, initial_balance=1.0)
+    account.run(np.zeros(2, np.int8), size_of=lambda entry: np.zeros(len(entry.side), np.int64))
 
 
 def _refuse_false_books(account: Account) -> None:
@@ -121,7 +135,7 @@ def _metrics(strategy: Strategy, tape: Tape, account: Account, out: Outcome, pro
         position=_position(account, len(market.tape)),
         hours=_hours(out.trades, strategy.instrument.timezone),
     )
-    _, daily = returns.daily_equity(out.equity, market.days)
+    days, daily = returns.daily_equity(out.equity, market.days)
     interval = risk.sharpe_interval(returns.daily_returns(daily, balance), per_year, seed=strategy.seed)
     progress("baselines")
     return {
@@ -131,10 +145,28 @@ def _metrics(strategy: Strategy, tape: Tape, account: Account, out: Outcome, pro
         "sharpe_interval": None if interval is None else list(interval),
         "denied": out.denied,
         "counts": out.counts,
-        "ended_by_max_loss": None if out.ended_at is None else str(market.times[out.ended_at]),
+        "ended_by_max_loss": None if out.ended_at is None else market.times[out.ended_at].isoformat(),
+        "chance_of_max_loss": _chance(strategy, market, out, days, daily),
         "reward": _reward(strategy, tape, account),
         "baselines": _baselines(strategy, tape, account, figures["net_profit"]),
     }
+
+
+def _chance(
+    strategy: Strategy, market: Market, out: Outcome, days: NDArray[np.datetime64], daily: NDArray[np.float64]
+) -> float | None:
+    """Return the share of resampled years that meet the loss limit; None where there is none, or too few days."""
+    import numpy as np
+
+    from mnqcore.metrics import chance_of_loss
+
+    if strategy.risk.max_loss is None:
+        return None
+    changes = np.diff(daily, prepend=strategy.costs.initial_balance)
+    if out.ended_at is not None:  # the days after the run's end say nothing
+        changes = changes[days <= market.days[out.ended_at]]
+    year = round(market.calendar.days_per_year)
+    return chance_of_loss(changes, strategy.risk.max_loss, days=year, seed=strategy.seed)
 
 
 def _baselines(strategy: Strategy, tape: Tape, account: Account, net_profit: float) -> dict[str, Any]:
@@ -194,34 +226,25 @@ def _hours(trades: pd.DataFrame, timezone: str) -> NDArray[np.int64]:
 
 
 def _facts(strategy: Strategy, market: Market) -> dict[str, Any]:
+    from mnqcore.stages.fingerprint import sha256_of
+
     raw = market.raw
     return {
         "bars": len(raw),
-        "first": str(raw.index[0]),
-        "last": str(raw.index[-1]),
+        "first": raw.index[0].isoformat(),
+        "last": raw.index[-1].isoformat(),
         "trading_days": int(market.tape["day"][-1]) + 1,
         "outside_session": market.outside,
         "data_sha256": sha256_of(raw),
         "synthetic": bool(getattr(strategy.data.cls, "synthetic", False)),
         "rolls": [
-            {"time": str(roll.time), "old": roll.old, "new": roll.new, "ratio": roll.ratio, "overlap": roll.overlap}
+            {
+                "time": roll.time.isoformat(),
+                "old": roll.old,
+                "new": roll.new,
+                "ratio": roll.ratio,
+                "overlap": roll.overlap,
+            }
             for roll in market.rolls
         ],
     }
-
-
-def sha256_of(frame: pd.DataFrame | pd.Series) -> str:
-    """Return the sha256 (hex) of a table's times, column names and values; the same on any machine."""
-    import numpy as np
-    import pandas as pd
-
-    table = frame.to_frame() if isinstance(frame, pd.Series) else frame
-    digest = hashlib.sha256("\0".join(map(str, table.columns)).encode())
-    for column in (table.index, *(table[name] for name in table.columns)):
-        if pd.api.types.is_datetime64_any_dtype(column.dtype):
-            digest.update(pd.DatetimeIndex(column).as_unit("ns").asi8.tobytes())
-        elif pd.api.types.is_numeric_dtype(column.dtype):
-            digest.update(np.ascontiguousarray(column.to_numpy()).tobytes())
-        else:
-            digest.update("\0".join(map(str, column)).encode())
-    return digest.hexdigest()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import UsageError, suggest
-from mnqcore.stages.backtest import Backtest, backtest, sha256_of
+from mnqcore.errors import PluginError, UsageError, suggest
+from mnqcore.stages.backtest import Backtest, backtest
+from mnqcore.stages.fingerprint import hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from mnqcore.plugins import Plugins
-    from mnqcore.runs import Run
+    from mnqcore.runs import Draft, Run
     from mnqcore.strategy.model import Strategy
+
+_KEPT_OF_CHOICE = ("use", "distribution", "version", "params")
+_LOG = logging.getLogger(__name__)
 
 STAGES = ("backtest",)
 
@@ -73,42 +79,47 @@ def run(
 def run_strategy(
     strategy: Strategy, plugins: Plugins, *, runs_dir: str | Path, progress: Callable[[str], None]
 ) -> Result:
-    """Backtest a loaded strategy and keep the run."""
+    """Backtest a loaded strategy and keep the run; where anything fails before its end, nothing is kept."""
     from mnqcore.runs import Draft
 
     draft = Draft(base=Path(runs_dir), strategy=strategy.name, digest=strategy.digest())
-    draft.log("started", stage="backtest")
-    plugins.run_started(draft)
-
-    def noted(part: str) -> None:
-        draft.log(part)
-        progress(part)
-
-    made = backtest(strategy, noted)
-    draft.log("finished", seconds=made.seconds["total"])
-    kept = draft.keep(
-        resolved=strategy.to_toml(),
-        metrics=made.metrics,
-        tables={"trades": made.trades, "equity": made.equity.to_frame()},
-        manifest=_manifest(made),
-        plugin_files=plugins.files,
-    )
+    draft.begin()
+    try:
+        made = _observed(strategy, plugins, draft, progress)
+        kept = draft.keep(
+            resolved=strategy.to_toml(),
+            metrics=made.metrics,
+            tables={"trades": made.trades, "equity": made.equity.to_frame()},
+            manifest=_manifest(made),
+            plugin_files=plugins.files,
+        )
+    except BaseException:
+        draft.discard()
+        raise
     result = Result(metrics=made.metrics, trades=made.trades, equity=made.equity, features=made.features, run=kept)
-    if "trade_closed" in plugins.observed:
-        for trade in made.trades.to_dict("records"):
-            plugins.trade_closed(kept, {str(key): value for key, value in trade.items()})
-    plugins.run_finished(kept, result)
+    try:
+        plugins.run_finished(kept, result)
+    except PluginError as error:  # the run itself is whole
+        raise PluginError(error.what, **error.facts, kept=str(kept.path)) from error
     return result
 
 
-def hashes(made: Backtest) -> dict[str, str]:
-    """Return level -> sha256 of what a backtest read and made."""
-    return {
-        "data": made.facts["data_sha256"],
-        "features": sha256_of(made.features),
-        "trades": sha256_of(made.trades),
-        "equity": sha256_of(made.equity),
-    }
+def _observed(strategy: Strategy, plugins: Plugins, draft: Draft, progress: Callable[[str], None]) -> Backtest:
+    """Return the backtest, having told the observers of its beginning and of each trade."""
+
+    def noted(part: str) -> None:
+        draft.log(part)
+        _LOG.info("%s: %s", strategy.name, part)
+        progress(part)
+
+    draft.log("started", stage="backtest")
+    plugins.run_started(draft)
+    made = backtest(strategy, noted)
+    if "trade_closed" in plugins.observed:
+        for trade in made.trades.to_dict("records"):
+            plugins.trade_closed(draft, {str(key): value for key, value in trade.items()})
+    draft.log("finished", seconds=made.seconds["total"])
+    return made
 
 
 def _manifest(made: Backtest) -> dict[str, Any]:
@@ -118,16 +129,15 @@ def _manifest(made: Backtest) -> dict[str, Any]:
         "seed": strategy.seed,
         "instrument": attrs.asdict(strategy.instrument),
         "plugins": {
-            key: {"use": choice.use, "distribution": choice.distribution, "version": choice.version}
+            key: attrs.asdict(choice, filter=lambda field, _: field.name in _KEPT_OF_CHOICE)
             for key, choice in strategy.choices.items()
         },
         "data": made.facts,
         "settings": {name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
         "bar_size": strategy.bar_size,
-        "bracket": {"use": strategy.bracket.use, **strategy.bracket.params},
-        "sizer": {"use": strategy.sizer.use, **strategy.sizer.params},
         "hashes": hashes(made),
         "seconds": {name: round(seconds, 6) for name, seconds in made.seconds.items()},
+        "folder": str(Path.cwd()),
     }
 
 
@@ -142,15 +152,11 @@ def _refuse_unknown(stages: str | Sequence[str]) -> None:
 
 
 def _overrides(given: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    if isinstance(given, dict):
-        import tomli_w
+    if not isinstance(given, Mapping):
+        return list(given)
+    from mnqcore.strategy.resolved import value
 
-        return [f"{key}={_literal(value, tomli_w.dumps)}" for key, value in given.items()]
-    return list(given)
-
-
-def _literal(value: Any, dumps: Callable[[dict[str, Any]], str]) -> str:
-    """Return a value as one line of TOML."""
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_literal(item, dumps) for item in value)}]"
-    return dumps({"v": value}).removeprefix("v = ").strip()
+    try:
+        return [f"{key}={value(setting)}" for key, setting in given.items()]
+    except TypeError as error:  # None, or an object that TOML has no word for
+        raise UsageError("set holds a value that TOML cannot hold", found=str(error)) from error

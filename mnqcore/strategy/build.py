@@ -46,7 +46,7 @@ class Builder:
         tables = {key: self._table(cls, merged.get(key) or Node({}), key) for key, cls in TABLES.items()}
         choices: dict[str, Any] = {kind: pieces.choice(kind, merged.get(kind), kind) for kind in CHOICES}
         features = pieces.features(merged.get("features"))
-        instrument = self.instrument(plain.instrument, merged) if plain else None
+        instrument = self.instrument(called, merged) if (called := self._called(merged)) is not None else None
         pieces.together(choices["sizer"], choices["bracket"], merged.get("sizer"))
         if self.collect.findings or self.collect.partial or plain is None or instrument is None:
             return None
@@ -69,7 +69,7 @@ class Builder:
         if own is None and known is None:
             names = sorted({*catalogue(), *(self.instruments.table or {})})
             hint = reading.unknown(name, names) if suggest(name, names) else f"known: {', '.join(names)}"
-            self.collect.add(f"no instrument named {reading.described(name)}", merged, ("instrument",), hint=hint)
+            self.collect.add(f"no instrument named {name!r}", merged, ("instrument",), hint=hint)
             return None
         return self._instrument(name, own or Node({}), known)
 
@@ -82,6 +82,14 @@ class Builder:
         for key in parameters(Instrument).keys() - _NAME:
             self.collect.written[f"instrument.{name}.{key}"] = own.get(key) or ("catalogue" if known else "default")
         return attrs.evolve(found, name=name)
+
+    def _called(self, merged: Node) -> str | None:
+        """Return the instrument's name, whatever else is wrong with the strategy; None where it is no string."""
+        node = merged.get("instrument")
+        try:
+            return str(reading.typed(node.value, str)) if node else parameters(Plain)["instrument"].default
+        except reading.Refusal:
+            return None
 
     def _plain(self, merged: Node) -> Plain | None:
         values = {key: value for key, value in merged.plain().items() if key in _PLAIN}

@@ -164,7 +164,7 @@ def _syntax(name: str, text: str, error: tomli.TOMLDecodeError) -> Finding:
     span = Span(error.lineno, error.colno)
     path = _WINDOWS.search(line)
     if path and path.start() < error.colno <= path.end() + 1:
-        written = path[1].replace("\\\\", "\\")
+        written = path[1][:2] + path[1][2:].replace("\\\\", "\\")
         span = Span(error.lineno, path.start() + 1, len(path[0]))
         message = f"not TOML: '{_escape(path[1], error.colno - path.start() - 2)}' in a \"...\" string"
         hint = f"write '{written}' (single quotes) or {written.replace(chr(92), '/')}; {hint}"

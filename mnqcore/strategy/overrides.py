@@ -63,8 +63,8 @@ def layer(overrides: Sequence[str]) -> tuple[Node, list[Finding]]:
 def _tree(source: Override) -> Node | Finding:
     left, equals, typed = source.text.partition("=")
     try:
-        parts = tuple(key_parts(left.strip()))
-    except (tomli.TOMLDecodeError, RecursionError):
+        parts = tuple(key_parts(left.strip(" ")))
+    except (ValueError, RecursionError):
         parts = ()
     if not equals or not parts or "\n" in left:
         return source.finding("not of the form key=value", (), hint="for instance --set bracket.stop_ticks=100")
@@ -72,7 +72,7 @@ def _tree(source: Override) -> Node | Finding:
         return source.finding("not a key of a strategy", ())
     if parts[0] == "extends":
         return source.finding("'extends' is settled in the file", (), hint="name another strategy with -s")
-    value = Given(typed.strip(), _value(typed, text=parts[-1] == "use"))
+    value = Given(typed.strip(" "), _value(typed, text=parts[-1] == "use"))
     return _nest(parts, source, value)
 
 
@@ -92,7 +92,7 @@ def _value(typed: str, *, text: bool) -> Any:
     except (ValueError, RecursionError):
         tree = {}
     value = tree.get("value") if len(tree) == 1 and not deeper(tree, DEEPEST) else None
-    return typed.strip() if text and not isinstance(value, str) else value
+    return typed.strip(" ") if text and not isinstance(value, str) else value
 
 
 def _unicode(text: str) -> bool:

@@ -47,7 +47,8 @@ class Pieces:
     def features(self, node: Node | None) -> dict[str, Choice]:
         """Return the feature sets by name, without those that are dropped."""
         if node is not None and node.table is None:
-            self.collect.add("features must be tables, one a set", node, hint='features.NAME = { use = "..." }')
+            message = f"features must be tables, one a set, was {reading.described(node.value)}"
+            self.collect.add(message, node, hint='features.NAME = { use = "..." }')
         found = {}
         for name, child in (node.table or {}).items() if node else ():
             use = child.get("use")

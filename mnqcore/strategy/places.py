@@ -128,7 +128,7 @@ def _path(node: Node) -> tuple[str, ...]:
 
 
 def key_parts(text: str) -> Iterator[str]:
-    """Yield the parts of a dotted key as TOML reads it: `a."b.c"` is a, b.c. TOMLDecodeError if it is none."""
+    """Yield the parts of a dotted key as TOML reads it: `a."b.c"` is a, b.c. ValueError if it is none."""
     tree = tomli.loads(f"{text} = 0")
     while isinstance(tree, dict):
         (part, tree), *_ = tree.items()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Reader = Callable[[Any, Any], Any]
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 'a string "..."'}
-_CONTROL = re.compile(r"[A-Za-z]:.*[\b\t\n\f\r\x1b]|[\b\t\n\f\r\x1b].*\.(csv|parquet|gz)$", re.DOTALL)
+_CONTROL = re.compile(r"[A-Za-z]:.*[\b\t\n\f\r\x1b]", re.DOTALL)
 
 
 class Refusal(ValueError):
@@ -133,7 +133,7 @@ def typed(value: Any, wanted: Any) -> Any:
     """Return a TOML value as the wanted type; Refusal, or IterableValidationError for items of an array."""
     wanted, shape = unwrapped(wanted), get_origin(unwrapped(wanted))
     if isinstance(value, Given):
-        value = value.value if value.value is not None and wanted is not str else _as_text(value, wanted)
+        value = _given(value, wanted)
     if shape is tuple:
         return _array(value, get_args(wanted))
     if wanted is float and type(value) is int and abs(value) < 2**63:
@@ -143,7 +143,7 @@ def typed(value: Any, wanted: Any) -> Any:
     if type(value) is not wanted:
         raise Refusal(f"must be {_WORDS[wanted]}, was {described(value)}")
     if wanted is int and not -(2**63) <= value < 2**63:
-        raise Refusal("must fit 64 bits")
+        raise Refusal(f"must fit 64 bits, was {described(value)}")
     if wanted is str and _CONTROL.match(value):
         raise Refusal(
             'holds a control character: \\t, \\n, ... in a "..." string',
@@ -163,11 +163,13 @@ def unwrapped(wanted: Any) -> Any:
 def described(value: Any) -> str:
     """Return a TOML value as a user would name it, cut to a readable length."""
     if isinstance(value, Given):
-        value = value.value if value.value is not None else value.typed
+        value = _given(value, None)
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
         return "an array"
+    if type(value) is int and abs(value) >= 2**63:
+        return "a number beyond 64 bits"  # one of thousands of digits cannot even be printed
     text = str(value).lower() if isinstance(value, bool) else ascii(value) if isinstance(value, str) else str(value)
     text = text if len(text) <= 60 else f"{text[:57]}..."
     return f"{text} (a string)" if isinstance(value, str) else text
@@ -180,8 +182,11 @@ def unknown(key: str, known: list[str]) -> str:
     return f"known: {', '.join(known)}" if known else "it takes none"
 
 
-def _as_text(given: Given, wanted: Any) -> Any:
-    return given.typed if wanted is str and not isinstance(given.value, str) else given.value or given.typed
+def _given(given: Given, wanted: Any) -> Any:
+    """Return what a `--set` means: as TOML, but as it was typed where that is no TOML or a string is wanted."""
+    if wanted is str:
+        return given.value if isinstance(given.value, str) else given.typed
+    return given.typed if given.value is None else given.value
 
 
 def _array(value: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

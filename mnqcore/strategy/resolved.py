@@ -13,55 +13,42 @@ from mnqcore.strategy.findings import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnqcore.strategy.model import Choice, Strategy
+    from mnqcore.strategy.model import Strategy
 
 
 def write(strategy: Strategy, *, origins: bool = True) -> str:
-    """Return the strategy as TOML; a value that is not set (None) is left out."""
+    """Return the strategy as TOML, each value with its origin; a value that is not set (None) is left out."""
     return "\n".join(_lines(strategy, strategy.origins if origins else {})) + "\n"
+
+
+def values(strategy: Strategy) -> dict[str, dict[str, Any]]:
+    """Return dotted table -> key -> value of all that a strategy holds; the table of plain settings is ""."""
+    plain = {"summary": strategy.summary, "instrument": strategy.instrument.name, "bar_size": strategy.bar_size}
+    tables: dict[str, dict[str, Any]] = {"": {**plain, "seed": strategy.seed}}
+    tables |= {key: {"use": choice.use, **choice.params} for key, choice in strategy.choices.items()}
+    fees = {key: amount for key, amount in attrs.asdict(strategy.costs.commission).items() if amount}
+    costs = {**attrs.asdict(strategy.costs, recurse=False), "commission": fees or {"per_contract": 0.0}}
+    return {**tables, "costs": costs, "risk": attrs.asdict(strategy.risk), "session": attrs.asdict(strategy.session)}
 
 
 def _lines(strategy: Strategy, origins: dict[str, str]) -> Iterator[str]:
     yield "format = 1"
     if strategy.requires:
         yield f"requires = {value(list(strategy.requires))}"
-    name = strategy.instrument.name
-    facts = attrs.asdict(strategy.instrument)
-    yield from ("", f"[instrument.{bare(name)}]")
-    yield from _table({key: facts[key] for key in facts if key != "name"}, f"instrument.{name}", origins)
-    yield from ("", f"[strategy.{bare(strategy.name)}]")
-    plain = {"summary": strategy.summary, "instrument": name, "bar_size": strategy.bar_size, "seed": strategy.seed}
-    yield from _table(plain, "", origins)
-    for key, table in _tables(strategy):
-        yield from ("", f"[strategy.{bare(strategy.name)}.{key}]")
-        yield from _table(table, key, origins)
+    instrument = f"instrument.{bare(strategy.instrument.name)}"
+    facts = attrs.asdict(strategy.instrument, filter=lambda field, _: field.name != "name")
+    yield from _table(instrument, facts, instrument, origins)
+    for key, table in values(strategy).items():
+        header = f"strategy.{bare(strategy.name)}.{key}".removesuffix(".")
+        yield from _table(header, table, key, origins)
 
 
-def _tables(strategy: Strategy) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key, choice in strategy.choices.items():
-        yield key, _choice(choice)
-    costs = attrs.asdict(strategy.costs, recurse=False)
-    commission = {key: amount for key, amount in attrs.asdict(strategy.costs.commission).items() if amount}
-    yield "costs", costs | {"commission": commission or {"per_contract": 0.0}}
-    yield "risk", attrs.asdict(strategy.risk)
-    yield "session", attrs.asdict(strategy.session)
-
-
-def _choice(choice: Choice) -> dict[str, Any]:
-    return {"use": choice.use, **choice.params}
-
-
-def _table(values: dict[str, Any], above: str, origins: dict[str, str]) -> Iterator[str]:
-    for key, item in values.items():
+def _table(header: str, table: dict[str, Any], above: str, origins: dict[str, str]) -> Iterator[str]:
+    yield from ("", f"[{header}]")
+    for key, item in table.items():
         if item is not None:
-            line = f"{bare(key)} = {value(item)}"
-            origin = _origin(f"{above}.{key}".removeprefix("."), origins)
-            yield f"{line}  # {printable(origin)}" if origin else line
-
-
-def _origin(key: str, origins: dict[str, str]) -> str:
-    below = {origin for name, origin in origins.items() if name.startswith(f"{key}.") and origin != "default"}
-    return origins.get(key) or ", ".join(sorted(below)) or ("default" if origins else "")
+            origin = origins.get(f"{above}.{key}".removeprefix("."), "")
+            yield f"{bare(key)} = {value(item)}" + (f"  # {printable(origin)}" if origin else "")
 
 
 def value(item: Any) -> str:

@@ -17,6 +17,7 @@ _MOST = 1e9
 """Dollars: far below what 64-bit micro-units hold, far above any account."""
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _BAR_SIZE = re.compile(r"([1-9][0-9]{0,3}) (sec|min|hour|day)s?")
+_SECONDS = {"sec": 1, "min": 60, "hour": 3600, "day": 86_400}
 _MONEY_HINT = "a limit is written as a positive amount in dollars"
 
 
@@ -35,7 +36,8 @@ class Commission:
             raise ValueError("commission has a minimum but no percent")
 
 
-_NO_COMMISSION = Commission()
+_COMMISSION = Commission(per_contract=0.62)
+"""All-in at Interactive Brokers for a micro future: free trading must be asked for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +46,7 @@ class Costs:
 
     initial_balance: float = param(10_000.0, gt=0, le=_MOST, help="equity at the start", unit="dollars")
     commission: Commission = param(  # noqa: RUF009 - frozen
-        _NO_COMMISSION, help="dollars a contract on each side, or a table: per_contract, or percent with minimum"
+        _COMMISSION, help="dollars a contract on each side, or a table: per_contract, or percent with minimum"
     )
     slippage_ticks: int = param(1, ge=0, le=10_000, help="every fill is moved against us by this", unit="ticks")
 
@@ -94,7 +96,10 @@ def clock(text: str) -> str | None:
 
 def length(text: str) -> str | None:
     """Return why a text is not a bar size, or None. Read without pandas, so that checking a file stays light."""
-    return None if _BAR_SIZE.fullmatch(text) else f'must be a bar size such as "5 min" or "1 hour", was {text!r}'
+    found = _BAR_SIZE.fullmatch(text)
+    if found and int(found[1]) * _SECONDS[found[2]] <= _SECONDS["day"]:
+        return None
+    return f'must be a bar size such as "5 min" or "1 hour", at most a day, was {text!r}'
 
 
 def zone(text: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mnqcore.api.values import Action
 from mnqcore.errors import MnqError, PluginError
 from mnqcore.plugins.blame import place, reason
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _TICK_NOISE = 1e-9  # a distance of 200 ticks, reckoned in floats, must not become 201
+_FARTHEST = 2**40  # ticks, or contracts: what a price plus a distance can hold in 64 bits by far
 
 
 def bars(choice: Choice, request: BarRequest) -> pd.DataFrame:
@@ -32,33 +34,71 @@ def bars(choice: Choice, request: BarRequest) -> pd.DataFrame:
 
 
 def features(choice: Choice, name: str, view: MarketView) -> pd.DataFrame:
-    """Return a feature set's columns as `name.column`, float64."""
-    found = asked(choice, "compute", choice.build().compute, view)
+    """Return a feature set's columns as `name.column`, float64; NaN only where history is short, never infinite."""
+    plugin = choice.build()
+    found = asked(choice, "compute", plugin.compute, view)
     if not isinstance(found, pd.DataFrame) or not found.index.equals(view.bars.index):
         raise _broken(choice, "compute did not return a DataFrame on the index of view.bars", "keep every row")
+    if not found.columns.is_unique:
+        twice = sorted({str(column) for column in found.columns[found.columns.duplicated()]})
+        raise _broken(choice, f"columns occur twice: {', '.join(twice)}", "give each column a name of its own")
     odd = [str(column) for column in found if not pd.api.types.is_float_dtype(found[column].dtype)]
     if odd:
         raise _broken(choice, f"columns are not float: {', '.join(odd)}", "return float columns")
-    return found.astype(np.float64).add_prefix(f"{name}.")
+    columns = found.astype(np.float64)
+    _refuse_senseless(choice, columns, asked(choice, "warmup", lambda: int(getattr(plugin, "warmup", 0))))
+    return columns.add_prefix(f"{name}.")
+
+
+def _refuse_senseless(choice: Choice, columns: pd.DataFrame, warmup: int) -> None:
+    """Refuse a column with infinite values, or of which no value is ever known."""
+    for name in columns:
+        values = columns[name].to_numpy()
+        if np.isinf(values).any():
+            at = int(np.flatnonzero(np.isinf(values))[0])
+            raise _broken(
+                choice, f"column {name} is {values[at]} at {columns.index[at]}", "divide by nothing that is 0"
+            )
+        if len(values) > warmup and np.isnan(values).all():
+            raise _broken(choice, f"column {name} is nan in every bar", "return numbers, NaN only at the beginning")
 
 
 def levels(choice: Choice, view: MarketView) -> tuple[Ints, Ints]:
     """Return stop and target distances in ticks: stop 0 = none, -1 = not yet; target 0 = none."""
-    found = asked(choice, "levels", choice.build().levels, view)
-    if not isinstance(found, pd.DataFrame) or "stop" not in found or len(found) != len(view.bars):
-        raise _broken(choice, "levels did not return a DataFrame with `stop` for every bar", "see DESIGN's contract")
-    stop = _distances(choice, found["stop"], view)
+    found = distances(choice, view)
+    stop = _in_ticks(choice, found["stop"], view)
     if not getattr(choice.cls, "protects", True):
         stop = np.zeros_like(stop)
-    target = _distances(choice, found["target"], view) if "target" in found else np.zeros_like(stop)
+    target = _in_ticks(choice, found["target"], view) if "target" in found else np.zeros_like(stop)
     return stop, np.maximum(target, 0)
+
+
+def distances(choice: Choice, view: MarketView) -> pd.DataFrame:
+    """Return a bracket's `stop`, and `target` if it sets one, as it gives them, float64."""
+    found = asked(choice, "levels", choice.build().levels, view)
+    if (
+        not isinstance(found, pd.DataFrame)
+        or not found.index.equals(view.bars.index)
+        or (columns := [name for name in ("stop", "target") if name in found])[:1] != ["stop"]
+    ):
+        raise _broken(
+            choice, "levels did not return a DataFrame with `stop` on the index of view.bars", "return one row a bar"
+        )
+    odd = [name for name in columns if not pd.api.types.is_numeric_dtype(found.dtypes[name])]
+    if odd or not found.columns.is_unique:
+        raise _broken(choice, f"columns are not numbers: {', '.join(odd or columns)}", "return distances in price")
+    return found[columns].astype(np.float64)
 
 
 def signals(choice: Choice, view: MarketView) -> NDArray[np.int8]:
     """Return a rule agent's actions."""
-    found = np.asarray(asked(choice, "signals", choice.build().signals, view))
-    if found.shape != (len(view.bars),) or not np.isin(found, (0, 1, 2, 3)).all():
-        raise _broken(choice, "signals are not one action (0, 1, 2 or 3) a bar", "return a Series on view.bars.index")
+    found = _a_bar(choice, "signals", view, asked(choice, "signals", choice.build().signals, view))
+    if not np.issubdtype(found.dtype, np.integer):
+        raise _broken(choice, f"signals are {found.dtype}, not whole numbers", "return int8: 0, 1, 2 or 3")
+    wrong = (found < 0) | (found > max(Action))
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise _broken(choice, f"signal {found[at]} at {view.bars.index[at]}", "0 HOLD, 1 BUY, 2 SELL or 3 CLOSE")
     return found.astype(np.int8)
 
 
@@ -66,10 +106,24 @@ def prepared(choice: Choice, plugin: Any, view: MarketView) -> NDArray[np.float6
     """Return the bar-by-bar signal of a sizer or reward that has `prepare`, else zeros."""
     if not hasattr(plugin, "prepare"):
         return np.zeros(len(view.bars))
-    found = np.asarray(asked(choice, "prepare", plugin.prepare, view), dtype=np.float64)
-    if found.shape != (len(view.bars),):
-        raise _broken(choice, f"prepare returned shape {found.shape}", "return a Series on view.bars.index")
-    return found
+    found = _a_bar(choice, "prepare", view, asked(choice, "prepare", plugin.prepare, view))
+    if not np.issubdtype(found.dtype, np.number) or np.issubdtype(found.dtype, np.complexfloating):
+        raise _broken(choice, f"prepare returned {found.dtype}, not numbers", "return float64")
+    return found.astype(np.float64)
+
+
+def _a_bar(choice: Choice, method: str, view: MarketView, found: Any) -> NDArray[Any]:
+    """Return one value a bar as an array, from a Series on the bars' index or an array of their number."""
+    if isinstance(found, pd.Series) and not found.index.equals(view.bars.index):
+        raise _broken(choice, f"{method} returned a Series on another index", "return it on view.bars.index")
+    try:
+        values = np.asarray(found)
+    except (TypeError, ValueError) as error:
+        raise _broken(choice, f"{method} returned {type(found).__name__}", "return a Series") from error
+    if values.shape != (len(view.bars),):
+        what = f"shape {values.shape} for {len(view.bars)} bars" if values.shape else type(found).__name__
+        raise _broken(choice, f"{method} returned {what}", "return a Series on view.bars.index")
+    return values
 
 
 def size_of(choice: Choice, sizer: Any) -> Callable[[Entry], Ints]:
@@ -94,12 +148,14 @@ def size_of(choice: Choice, sizer: Any) -> Callable[[Entry], Ints]:
 
 def rewards(choice: Choice, reward: Any, step: Step) -> NDArray[np.float64]:
     """Return a reward of one step, float64 (n,), finite."""
-    found = np.asarray(asked(choice, "__call__", reward, step), dtype=np.float64)
+    given = asked(choice, "__call__", reward, step)
+    try:
+        found = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _broken(choice, f"returned {type(given).__name__}", "return one float64 an account") from error
     if found.shape != step.equity.shape or not np.isfinite(found).all():
-        wrong = (
-            f"returned {found!r}" if found.size < 4 else f"returned shape {found.shape} or a number that is not finite"
-        )
-        raise _broken(choice, wrong, f"bar {int(step.bar[0])} = {step.time[0]} UTC")
+        wrong = f"returned {found.tolist()}" if found.size < 4 else f"returned shape {found.shape}"
+        raise _broken(choice, f"{wrong} at {step.time[0]} UTC, bar {int(step.bar[0])}", "return finite numbers")
     return found
 
 
@@ -113,29 +169,31 @@ def asked(choice: Choice, method: str, call: Callable[..., Any], *args: Any) -> 
         raise _raised(choice, method, error) from error
 
 
-def _distances(choice: Choice, column: pd.Series, view: MarketView) -> Ints:
+def _in_ticks(choice: Choice, column: pd.Series, view: MarketView) -> Ints:
     """Return distances as whole ticks rounded up, -1 for NaN."""
     distance = column.to_numpy(np.float64)
     given = ~np.isnan(distance)
-    ticks = np.full(len(distance), -1, np.int64)
-    ticks[given] = np.ceil(distance[given] / view.instrument.tick_size - _TICK_NOISE).astype(np.int64)
-    if (bad := given & ~((ticks > 0) & np.isfinite(distance))).any():
-        at = int(np.flatnonzero(bad)[0])
+    exact = distance[given] / view.instrument.tick_size
+    if (bad := ~((exact > _TICK_NOISE) & (exact < _FARTHEST))).any():
+        at = int(np.flatnonzero(given)[np.flatnonzero(bad)[0]])
         raise _broken(
             choice, f"{column.name} is {distance[at]} at {view.bars.index[at]}", "a distance is above 0, or NaN"
         )
+    ticks = np.full(len(distance), -1, np.int64)
+    ticks[given] = np.ceil(exact - _TICK_NOISE).astype(np.int64)
     return ticks
 
 
 def _whole(choice: Choice, sizes: Any, entry: Entry) -> Ints:
     """Return sizes as int64, or name the sizer that gave anything but whole contracts."""
-    found = np.asarray(sizes)
+    try:
+        found = np.asarray(sizes)
+    except (TypeError, ValueError) as error:
+        raise _broken(choice, f"returned {type(sizes).__name__}", "return one size an entry") from error
     if found.shape != entry.side.shape:
-        raise _broken(choice, f"returned shape {found.shape} for {len(entry.side)} entries", "return one size an entry")
-    if (
-        not np.issubdtype(found.dtype, np.number)
-        or not (np.isfinite(found) & (found >= 0) & (found == np.rint(found))).all()
-    ):
+        what = f"shape {found.shape}" if found.shape else type(sizes).__name__
+        raise _broken(choice, f"returned {what} for {len(entry.side)} entries", "return one size an entry")
+    if found.dtype.kind not in "iuf" or not ((found >= 0) & (found < _FARTHEST) & (found == np.rint(found))).all():
         raise _broken(choice, f"returned {found.tolist()}", "return whole contracts, 0 or more")
     return found.astype(np.int64)
 

@@ -106,7 +106,7 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
 def _only(joined: Stitched, located: Located, keep: NDArray[np.bool_]) -> tuple[Stitched, Located]:
     """Keep some bars; a roll whose first bar falls away moves to the next bar that is kept."""
     carry = joined.carry_open.copy()
-    firsts = np.flatnonzero(np.isin(joined.bars.index, [roll.time for roll in joined.rolls]))
+    firsts = np.flatnonzero(joined.bars.index.isin([roll.time for roll in joined.rolls]))
     kept = np.flatnonzero(keep)
     for first in firsts:
         after = kept[np.searchsorted(kept, first) :]

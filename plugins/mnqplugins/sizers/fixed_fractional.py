@@ -21,7 +21,7 @@ class FixedFractional:
     contracts = floor(risk x equity / (stop distance x dollars a point)) (Vince 1990, "fixed fractional trading").
     """
 
-    risk: float = param(0.01, gt=0, le=1, unit="of equity", help="lost when the stop is hit", tune=(0.002, 0.05))
+    risk: float = param(0.02, gt=0, le=1, unit="of equity", help="lost when the stop is hit", tune=(0.002, 0.05))
 
     needs_stop: ClassVar[bool] = True
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_PRIOR_PAYOFF = 1.1
-"""What a pseudo-trade wins for each dollar that one loses: a small edge, or no first trade would ever be taken."""
+_PRIOR_PAYOFF = 1.5
+"""What a pseudo-trade wins for each dollar that one loses: an edge, or no trade would be taken that could show one."""
 _ROUNDING = 1e-9
 """Contracts: no whole one is lost to a rounding error."""
 
@@ -23,14 +23,15 @@ class Kelly:
     With W wins of G dollars together and L losses of D dollars together, the Kelly share p - (1 - p) / b, where
     p = W / (W + L) and b = (G / W) / (D / L), is p (1 - D / G) (Kelly 1956; Thorp 2006, section 2). To W, G, L and D
     are added `prior_trades` pseudo-trades, half of them won, as large as the real trades on average, a win being
-    1.1 times a loss: so the share starts at 4.5 % and moves to the record's own as trades come in. The share
+    1.5 times a loss: so the share starts at 16.7 % and moves to the record's own as trades come in. The share
     x `fraction`, at least 0 and at most `cap`, is what the entry may lose at its stop.
 
-    A record without edge gives size 0, from which there is no return: that is Kelly's own answer.
+    A record without edge gives size 0, from which there is no return: that is Kelly's own answer. With the defaults
+    it takes ten losses more than the wins pay for.
     """
 
     fraction: float = param(0.25, gt=0, le=1, help="of the Kelly share; 1 = full Kelly", tune=(0.1, 0.5))
-    prior_trades: int = param(20, ge=1, le=100_000, unit="trades", help="pseudo-trades that the record starts with")
+    prior_trades: int = param(40, ge=1, le=100_000, unit="trades", help="pseudo-trades that the record starts with")
     cap: float = param(0.02, gt=0, le=1, unit="of equity", help="most that an entry may lose at its stop")
 
     needs_stop: ClassVar[bool] = True

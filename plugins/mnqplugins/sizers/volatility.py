@@ -25,7 +25,9 @@ class Volatility:
     deviation of the last `period` log returns x sqrt(bars in a year) (Carver 2015, "volatility targeting").
     """
 
-    target: float = param(0.20, gt=0, le=10, unit="a year", help="volatility of the position", tune=(0.05, 0.5))
+    target: float = param(
+        1.0, gt=0, le=10, unit="a year", help="volatility of the position if it were held all year", tune=(0.1, 2.0)
+    )
     period: int = param(288, ge=2, le=100_000, unit="bars", help="returns that the volatility is measured on")
 
     @property

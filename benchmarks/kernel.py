@@ -1,0 +1,107 @@
+"""The compiled kernel against the bare loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.timing import Contestant, Times, alternate
+from benchmarks.workload import COMMISSION, INITIAL_BALANCE, SLIPPAGE_TICKS, STOP_TICKS, TICK, Loop
+
+if TYPE_CHECKING:
+    from benchmarks.workload import Workload
+    from mnqcore.simulator import Account
+
+_REPEAT = 20
+
+
+class Prepared:
+    """Everything the kernel reads, laid out once, as `Account.run` would have it."""
+
+    def __init__(self, work: Workload, *, max_position: int = 1) -> None:
+        import pandas as pd
+
+        from mnqcore.market.instruments import catalogue
+        from mnqcore.simulator import rulebook
+        from mnqcore.strategy.settings import Commission, Costs, Risk, Session
+        from mnqcore.tape import lay
+
+        self.actions = work.signals
+        instrument = catalogue()["MNQ"]
+        self.market = lay(work.frame(), instrument, Session(flat_by_close=False), pd.Timedelta(minutes=5))
+        self.market.tape["late"] = 0  # the loop knows no sessions: it may enter over a close, so mnq must too
+        self.market.orders["stop"] = STOP_TICKS
+        costs = Costs(
+            initial_balance=INITIAL_BALANCE,
+            commission=Commission(per_contract=COMMISSION),
+            slippage_ticks=SLIPPAGE_TICKS,
+        )
+        self.law = rulebook(instrument, costs, Risk(max_position=max_position))
+        self.sizes = np.full(len(work.close), max_position, np.int64)
+
+    def account(self) -> Account:
+        """Return an account that has not traded."""
+        from mnqcore.simulator import Account
+
+        return Account(self.market.tape, self.market.orders, self.law, initial_balance=INITIAL_BALANCE)
+
+
+class Kernel:
+    """`kernel.advance` over the whole tape in one call, its arrays made beforehand."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        from mnqcore.simulator.records import ASK, TRADE
+
+        self.prepared = prepared
+        bars = len(prepared.actions)
+        self.equity, self.trades, self.asks = np.zeros(bars, np.int64), np.zeros(bars, TRADE), np.zeros(1, ASK)
+
+    def run(self, account: Account) -> np.ndarray[Any, Any]:
+        """Trade, and return the trades."""
+        from mnqcore.simulator import kernel
+
+        kernel.advance(
+            account.tape,
+            account.orders,
+            account.law,
+            account.ledger,
+            0,
+            len(account.tape),
+            self.prepared.actions,
+            self.prepared.sizes,
+            self.trades,
+            account.denied,
+            self.equity,
+            self.asks,
+        )
+        return self.trades[: account.ledger["trades"][0]]
+
+
+def measure(work: Workload, rounds: int) -> Times:
+    """Time `kernel` and `loop`, once it is certain that they made the same trades.
+
+    Raises:
+        RuntimeError: they did not; no ratio would mean anything.
+    """
+    prepared, loop = Prepared(work), Loop(work)
+    kernel = Kernel(prepared)
+    _same(kernel.run(prepared.account()), loop.run(), kernel.equity / 1e6, loop.equity)
+    contestants = {
+        "kernel": Contestant(kernel.run, prepared.account, _REPEAT),
+        "loop": Contestant(loop.run, repeat=_REPEAT),
+    }
+    return alternate(contestants, rounds)
+
+
+def _same(
+    trades: np.ndarray[Any, Any], trips: np.ndarray[Any, Any], equity: np.ndarray[Any, Any], other: np.ndarray[Any, Any]
+) -> None:
+    """Refuse to compare two sides that did not do the same: bars, sides, prices and reasons exactly, money to 1e-6."""
+    alike = len(trades) == len(trips) and np.allclose(equity[1:], other[1:], rtol=0, atol=1e-6)
+    for name in ("entry_bar", "exit_bar", "side", "reason") if alike else ():
+        alike = alike and bool((trades[name] == trips[name]).all())
+    for name in ("entry_price", "exit_price") if alike else ():
+        alike = alike and bool((trades[name] * TICK == trips[name]).all())
+    if not alike:
+        raise RuntimeError(f"kernel and loop differ: {len(trades)} and {len(trips)} trades")

@@ -1,0 +1,104 @@
+"""Sees on a sample, in every run, that nothing a strategy computes from bars knows the future."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mnqcore.errors import DataError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from mnqcore.api.values import MarketView
+    from mnqcore.causality import Finding
+    from mnqcore.strategy.model import Choice, Strategy
+
+    Compute = Callable[[MarketView], pd.DataFrame | pd.Series]
+
+SAMPLE = 5_000
+"""The most bars that are looked at: the last ones."""
+_FEWEST = 60
+_CUTS = (0.55, 0.8)
+"""Where the future is redrawn and cut off, as shares of the sample; its last bar but one is a third place."""
+
+
+def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
+    """Return how many bars were looked at, 0 where there are too few to prove anything.
+
+    Everything is computed again on the sample with another future, and with none; what a plugin says of a bar that
+    had closed by then must stay the same. Nor may a plugin write to the bars it is given.
+
+    Raises:
+        PluginError: a plugin knows the future or writes to the bars; names it, the column and the bar.
+    """
+    sample = _last(view, SAMPLE)
+    bars = len(sample.bars)
+    if bars < _FEWEST:
+        return 0
+    for choice, compute in _pieces(strategy):
+        findings = _findings(choice, compute, sample, [*(int(bars * share) for share in _CUTS), bars - 2])
+        if findings:
+            raise _refused(choice, findings)
+    return bars
+
+
+def _findings(choice: Choice, compute: Compute, sample: MarketView, cuts: list[int]) -> list[Finding]:
+    from mnqcore import causality
+
+    try:
+        return [*causality.mutations(compute, sample), *causality.look_ahead(compute, sample, at=cuts)]
+    except DataError as error:  # another number of rows or columns where the bars are others
+        raise PluginError(
+            f"{choice.kind} '{choice.use}' broke its contract: {error.what}", who=_owner(choice), **error.facts
+        ) from error
+
+
+def _pieces(strategy: Strategy) -> Iterator[tuple[Choice, Compute]]:
+    """Yield every plugin that maps bars to columns, and how it is asked."""
+    from mnqcore.tape import calls
+
+    for name, choice in strategy.features.items():
+        yield choice, lambda view, choice=choice, name=name: calls.features(choice, name, view)  # type: ignore[misc]
+    bracket, agent = strategy.bracket, strategy.agent
+    yield bracket, lambda view: calls.distances(bracket, view)
+    yield agent, lambda view: _column(calls.signals(agent, view), "signal")
+    for choice in filter(None, (strategy.sizer, strategy.reward)):
+        if hasattr(choice.cls, "prepare"):
+            yield choice, lambda view, choice=choice: _column(calls.prepared(choice, choice.build(), view), "prepare")  # type: ignore[misc]
+
+
+def _column(values: NDArray[Any], name: str) -> pd.Series:
+    import pandas as pd
+
+    return pd.Series(values, name=name)
+
+
+def _last(view: MarketView, bars: int) -> MarketView:
+    """Return the view as it is with a history of only its last bars."""
+    kept = view.bars.iloc[-bars:]
+    feeds = {name: feed[feed.index >= kept.index[0]] for name, feed in view.feeds.items()}
+    return attrs.evolve(view, bars=kept, factor=view.factor.iloc[-bars:], feeds=feeds)
+
+
+def _refused(choice: Choice, findings: list[Finding]) -> PluginError:
+    first = findings[0]
+    fault = "looks into the future" if first.check == "look-ahead" else "writes to the bars it is given"
+    more = f" ({len(findings) - 1} more columns)" if len(findings) > 1 else ""
+    return PluginError(
+        f"{choice.kind} '{choice.use}' {fault}",
+        where=f"bar {first.time:%Y-%m-%d %H:%M} UTC",
+        found=f"of the bars looked at, {first.text}{more}",
+        who=_owner(choice),
+        next="a value at a bar may depend on that bar and those before it, never on later ones"
+        if first.check == "look-ahead"
+        else "copy what is changed: view.bars.copy()",
+    )
+
+
+def _owner(choice: Choice) -> str:
+    return f"{choice.distribution} {choice.version}, {choice.cls.__module__}.{choice.cls.__qualname__}"
