@@ -30,7 +30,6 @@ class Prepared:
         self.actions = work.signals
         instrument = catalogue()["MNQ"]
         self.market = lay(work.frame(), instrument, Session(flat_by_close=False), pd.Timedelta(minutes=5))
-        self.market.tape["late"] = 0  # the loop knows no sessions: it may enter over a close, so mnq must too
         self.market.orders["stop"] = STOP_TICKS
         costs = Costs(
             initial_balance=INITIAL_BALANCE,

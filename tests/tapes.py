@@ -7,6 +7,7 @@ import random
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from mnqcore.rules import OFF
 from mnqcore.simulator.records import RULES
@@ -79,6 +80,27 @@ def records(bars, **columns):
     for name, values in columns.items():
         (tape if name in BAR_FIELDS else orders)[name] = values
     return tape, orders
+
+
+def bars(*periods, contract=None, base=20_000.0):
+    """Return 5-minute bars of periods (first start, last start), Chicago time, as a table.
+
+    The nth bar of all opens at base + n, closes half a point above its open and reaches a point beyond both ends.
+    """
+    times = [pd.date_range(first, last, freq="5min", tz="America/Chicago").tz_convert("UTC") for first, last in periods]
+    index = pd.DatetimeIndex(np.concatenate(times), tz="UTC", name="time")
+    opened = base + np.arange(len(index), dtype=float)
+    columns = {"open": opened, "high": opened + 1.5, "low": opened - 1.0, "close": opened + 0.5, "volume": 1.0}
+    frame = pd.DataFrame(columns, index=index.as_unit("ns"))
+    return frame if contract is None else frame.assign(contract=contract)
+
+
+def rolling(old, new):
+    """Return bars of two contracts in one frame.
+
+    June 2024 expires on Friday 21; its lead ends 4 trading days before, with the start of Monday 17: Sunday 17:00.
+    """
+    return pd.concat([old, new]).sort_index(kind="stable")
 
 
 def _law(rng):

@@ -43,15 +43,12 @@ def _screen(file: str, found: list[Strategy]) -> list[str]:
     noun = "strategy" if len(found) == 1 else "strategies"
     rows = [(each.name, "ok", f"{each.instrument.name} {each.bar_size}", *_pieces(each)) for each in found]
     header = ("STRATEGY", "", "BARS", "DATA", "AGENT", "BRACKET", "SIZER", "FEATURES")
-    table = [f"  {line}" for line in columns(header, rows, {7: 30})]
+    table = columns(header, rows, wrap=(0, 4, 6, 7), indent=2)
     return [f"{file}: {len(found)} {noun}", *table, "not checked: the bars themselves, and look-ahead"]
 
 
 def _pieces(one: Strategy) -> tuple[str, ...]:
-    features = ", ".join(
-        f"{name} ({choice.use})" if name != choice.use else name for name, choice in one.features.items()
-    )
-    return one.data.use, one.agent.use, one.bracket.use, one.sizer.use, features or "none"
+    return one.data.use, one.agent.use, one.bracket.use, one.sizer.use, ", ".join(one.features) or "none"
 
 
 def _record(one: Strategy) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def compare_runs(context: Context, runs: Sequence[Run]) -> None:
     names = [f"[{number}]" for number in range(1, len(runs) + 1)]
     rows = [[name, *(_number(found[name]) for found in metrics)] for name in _COMPARED]
     rows.append(["trades", *(str(found["trades"]["count"]) for found in metrics)])
-    click.echo("\n".join(columns(("", *names), rows, {}, right=range(1, len(names) + 1))))
+    click.echo("\n".join(columns(("", *names), rows, right=range(1, len(names) + 1))))
     if not differing:
         click.echo("no setting differs")
     for key, values in differing.items():

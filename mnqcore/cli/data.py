@@ -106,7 +106,7 @@ def list_files(context: Context, /, directory: Path) -> None:
         context.print_json("mnq.data.list/1", {"files": [_file_record(path, known) for path, known in listed]})
     elif listed:
         rows = [_file_row(path.relative_to(directory), known) for path, known in listed]
-        click.echo("\n".join(in_columns(("FILE", "INSTRUMENT", "SIZE", "ROWS", "FROM", "TO"), rows, {})))
+        click.echo("\n".join(in_columns(("FILE", "INSTRUMENT", "SIZE", "ROWS", "FROM", "TO"), rows)))
     else:
         click.echo(f"no imported files under {directory}", err=True)
 

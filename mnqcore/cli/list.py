@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 import types
 import typing
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 
 from mnqcore.api.contracts import KINDS
 from mnqcore.api.parameters import Parameter, parameters
-from mnqcore.cli.table import columns
+from mnqcore.cli.table import WIDTH, columns
 from mnqcore.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def list_pieces(context: Context, kind: str | None, long: bool) -> None:
         click.echo("\n\n".join("\n".join(_long(piece)) for piece in pieces))
     else:
         rows = [(piece.kind, piece.name, f"{piece.distribution} {piece.version}", _summary(piece)) for piece in pieces]
-        click.echo("\n".join(columns(("KIND", "NAME", "DISTRIBUTION", "WHAT IT IS"), rows, {3: 38})))
+        click.echo("\n".join(columns(("KIND", "NAME", "DISTRIBUTION", "WHAT IT IS"), rows, wrap=(3,))))
 
 
 def _pieces(found: Plugins, kind: str | None) -> list[Registered]:
@@ -75,24 +76,20 @@ def _long(piece: Registered) -> list[str]:
         cls = piece.load()
     except PluginError as error:
         return [*lines, f"  {error}"]
-    lines.append(f"  {_first_line(cls)}")
-    rows = [_cells(parameter) for parameter in parameters(cls).values()]
-    if rows:
-        table = columns(("PARAMETER", "TYPE", "DEFAULT", "RANGE", "UNIT", "HELP"), rows, {3: 24, 5: 36})
-        lines += [f"    {line}" for line in table]
-    return [*lines, *([] if rows else ["    no parameters"])]
+    lines += textwrap.wrap(_first_line(cls), WIDTH, initial_indent="  ", subsequent_indent="  ")
+    for parameter in parameters(cls).values():
+        lines += _described(parameter)
+    return lines
 
 
-def _cells(parameter: Parameter) -> tuple[str, ...]:
-    default = "required" if parameter.required else toml_text(parameter.default)
-    return (
-        parameter.name,
-        type_text(parameter.type),
-        default,
-        range_text(parameter) or "-",
-        parameter.unit or "-",
-        parameter.help or "-",
+def _described(parameter: Parameter) -> list[str]:
+    """Return `name  type, range, unit, default` and the help below it."""
+    default = "required" if parameter.required else f"default {toml_text(parameter.default)}"
+    facts = ", ".join(
+        fact for fact in (type_text(parameter.type), range_text(parameter), parameter.unit, default) if fact
     )
+    head = textwrap.wrap(f"{parameter.name}  {facts}", WIDTH, initial_indent="    ", subsequent_indent=" " * 8)
+    return head + textwrap.wrap(parameter.help, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
 
 
 def type_text(kind: Any) -> str:

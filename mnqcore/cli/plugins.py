@@ -101,7 +101,7 @@ def _row(piece: Registered, status: str, ms: float | None, error: PluginError | 
 
 def _screen(found: Plugins, rows: list[Row]) -> list[str]:
     lines = columns(
-        ("KIND", "NAME", "DISTRIBUTION", "STATUS", "MS"), [_cells(group) for group in _groups(rows)], {1: 30}
+        ("KIND", "NAME", "DISTRIBUTION", "STATUS", "MS"), [_cells(group) for group in _groups(rows)], wrap=(1,)
     )
     for broken in found.broken:
         lines += _advice(broken.entry, broken.where, broken.reason, broken.hint)
@@ -114,9 +114,14 @@ def _screen(found: Plugins, rows: list[Row]) -> list[str]:
     distributions = len({row.distribution for row in rows})
     lines += [
         "",
-        f"{pieces} pieces from {distributions} distributions; {bad} not usable. ms = import, only if imported.",
+        f"{_counted(pieces, 'piece')} from {_counted(distributions, 'distribution')}; {bad} not usable. "
+        "ms = import, only if imported.",
     ]
     return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _advice(name: str, where: str, why: str, hint: str) -> list[str]:

@@ -37,7 +37,7 @@ def list_all(context: Context) -> None:
         click.echo(f"no runs under {context.runs_dir}")
         return
     header = ("RUN", "NET", "SHARPE", "DRAWDOWN", "TRADES", "")
-    click.echo("\n".join(columns(header, [_row(summary) for summary in found], {}, right=(1, 2, 3, 4))))
+    click.echo("\n".join(columns(header, [_row(summary) for summary in found], right=(1, 2, 3, 4))))
     if any(summary["synthetic"] for summary in found):
         click.echo("* SYNTHETIC bars: these figures say nothing about a real market")
 

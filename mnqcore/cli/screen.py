@@ -71,7 +71,9 @@ def fixed(value: float | None, digits: int = 2) -> str:
 
 def percent(share: float | None) -> str:
     """Return a share as a percentage, "-" where it has no value."""
-    return "-" if share is None else f"{100 * share:.1f} %"
+    if share is None:
+        return "-"
+    return f"{round(100 * share, 1) + 0.0:.1f} %"  # + 0.0: what rounds to -0.0 is 0.0
 
 
 def dollars(value: float | None) -> str:
@@ -208,15 +210,14 @@ def _trades(metrics: Document, manifest: Document) -> list[str]:
 def _exits(metrics: Document, manifest: Document) -> list[str]:
     counts, denied = metrics["counts"], metrics["denied"]
     exits = [f"{reason} {part['trades']} {part['net']:+,.2f}" for reason, part in metrics["by_reason"].items()]
-    if exits:
-        exits.append(f"sum {metrics['trades']['net']:+,.2f}")
+    exits.append(f"sum {metrics['trades']['net']:+,.2f}")
     sides = [f"{side} {part['trades']} {part['net']:+,.2f}" for side, part in metrics["by_side"].items()]
     refused = [f"{reason} {count}" for reason, count in denied.items() if count]
     total = f"entries {sum(denied.values())}: {', '.join(refused)}" if refused else "entries none"
     noted = {"days latched": "latched_days", "sizes cut": "cut", "actions without effect": "idle"}
     more = [f"{label} {counts[key]:,}" for label, key in noted.items() if counts[key]]
-    lines = [*filled("exits", exits), *filled("sides", sides), *filled("denied", [total, *more]), *_worst(metrics)]
-    return [*lines, ""]
+    done = [*filled("exits", exits), *filled("sides", sides)] if metrics["by_reason"] else []
+    return [*done, *filled("denied", [total, *more]), *_worst(metrics), ""]
 
 
 def _worst(metrics: Document) -> list[str]:

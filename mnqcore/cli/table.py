@@ -7,9 +7,10 @@ import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Sequence
 
 _INDENT = 9
+_NARROWEST = 10
 _GAP = "   "
 
 WIDTH = 80
@@ -17,34 +18,43 @@ WIDTH = 80
 
 
 def columns(
-    header: Sequence[str], rows: Sequence[Sequence[str]], wrap: Mapping[int, int], right: Container[int] = ()
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    wrap: Sequence[int] = (),
+    right: Container[int] = (),
+    indent: int = 0,
 ) -> list[str]:
-    """Return lines of columns, left-aligned but for those of `right`.
+    """Return lines of columns behind `indent` spaces, left-aligned but for those of `right`.
 
-    `wrap` is column -> the width at which its cells go on below.
+    Cells of the columns in `wrap` go on below where the table would otherwise be wider than 80 columns.
     """
-    flat = [list(header), *(line for row in rows for line in _wrapped(row, wrap))]
-    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
-    return ["  ".join(_cell(line[at], width, at in right) for at, width in enumerate(widths)).rstrip() for line in flat]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = WIDTH - indent - 2 * (len(header) - 1)
+    while sum(widths) > room and (wide := [at for at in wrap if widths[at] > _NARROWEST]):
+        widths[max(wide, key=lambda at: widths[at])] -= 1
+    flat = [list(header), *(line for row in rows for line in _wrapped(row, widths, wrap))]
+    used = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    cells = ([_cell(line[at], width, at in right) for at, width in enumerate(used)] for line in flat)
+    return [(" " * indent + "  ".join(line)).rstrip() for line in cells]
 
 
 def filled(label: str, cells: Sequence[str]) -> list[str]:
     """Return cells behind a label, on as many lines as they need; a cell that is too long is broken at a space."""
-    lines: list[str] = []
+    lines, gap = [f"{label:<{_INDENT - 1}}"], " "
     for cell in cells:
         for number, part in enumerate(textwrap.wrap(cell, WIDTH - _INDENT, break_long_words=False)):
-            if lines and not number and len(lines[-1]) + len(part) + len(_GAP) <= WIDTH:
-                lines[-1] += _GAP + part
-            else:
+            if number or len(lines[-1]) + len(gap) + len(part) > WIDTH:
                 lines.append(" " * _INDENT + part)
-    first = lines[0].strip() if lines else ""
-    return [f"{label:<{_INDENT - 1}} {first}".rstrip(), *lines[1:]]
+            else:
+                lines[-1] += gap + part
+            gap = _GAP
+    return [line.rstrip() for line in lines]
 
 
 def _cell(text: str, width: int, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
 
 
-def _wrapped(row: Sequence[str], wrap: Mapping[int, int]) -> list[list[str]]:
-    cells = [textwrap.wrap(cell, wrap[at]) if at in wrap else [cell] for at, cell in enumerate(row)]
+def _wrapped(row: Sequence[str], widths: Sequence[int], wrap: Sequence[int]) -> list[list[str]]:
+    cells = [textwrap.wrap(cell, widths[at]) if at in wrap else [cell] for at, cell in enumerate(row)]
     return [list(line) for line in itertools.zip_longest(*cells, fillvalue="")]

@@ -35,7 +35,7 @@ def show_trades(context: Context, run: Run, form: str) -> None:
         click.echo(_iso(trades).to_csv(index=False, lineterminator="\n"), nl=False)
     elif len(trades):
         rows = [_cells(trade) for trade in trades.to_dict("records")]
-        click.echo("\n".join([*banner(manifest), *columns(_HEADER, rows, {}, right=(2, 3, 4, 6, 7))]))
+        click.echo("\n".join([*banner(manifest), *columns(_HEADER, rows, right=(2, 3, 4, 6, 7))]))
     else:
         click.echo("\n".join([*banner(manifest), "no trades"]))
 
@@ -54,7 +54,7 @@ def show_by(context: Context, run: Run, period: str) -> None:
     ]
     head = (period.upper(), "TRADES", "WIN", "NET", "AVERAGE")
     of = f"hours of entry, {zone}" if period == "hour" else f"{period}s of exit, by trading day"
-    lines = columns(head, rows, {}, right=(1, 2, 3, 4)) if rows else ["no trades"]
+    lines = columns(head, rows, right=(1, 2, 3, 4)) if rows else ["no trades"]
     click.echo("\n".join([*banner(manifest), of, *lines]))
 
 

@@ -83,6 +83,8 @@ def stitch(bars: pd.DataFrame, calendar: Calendar) -> Stitched:
     """
     import pandas as pd
 
+    if "contract" not in bars and len(bars) and bars.index.is_monotonic_increasing and bars.index.is_unique:
+        return _single(bars)
     rows = _Rows.of(bars)
     kept = np.arange(len(bars)) if rows.joined() else np.flatnonzero(_leading(rows, calendar))
     chosen = bars if len(kept) == len(bars) else bars.iloc[kept]
@@ -100,6 +102,14 @@ def stitch(bars: pd.DataFrame, calendar: Calendar) -> Stitched:
         )
     factor = pd.Series(factors, index=chosen.index, name="factor")
     return Stitched(bars=chosen, factor=factor, carry_open=carry_open, rolls=tuple(rolls))
+
+
+def _single(bars: pd.DataFrame) -> Stitched:
+    """Return bars in which nothing can roll."""
+    import pandas as pd
+
+    factor = pd.Series(np.ones(len(bars)), index=bars.index, name="factor")
+    return Stitched(bars=bars, factor=factor, carry_open=bars["open"].to_numpy(np.float64, copy=True), rolls=())
 
 
 def contract_month(code: str, near: int) -> Month:

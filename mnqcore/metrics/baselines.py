@@ -109,21 +109,20 @@ def random_entries(
 def _scattered(trades: Records, bars: int, rng: np.random.Generator) -> NDArray[np.int8]:
     """Return actions that open the given trades on random bars, never two at once.
 
-    The bars between trades are the gaps of a uniform sample, so each arrangement is as likely as any other. A strategy
-    that is always in the market leaves no gaps: its holding times are then shortened alike.
+    Each arrangement is as likely as any other. A strategy that is nearly always in the market leaves no gaps: its
+    holding times are then shortened alike, to one bar at least, and what still finds no room is left out.
     """
-    order = rng.permutation(len(trades))
-    held = np.maximum(trades["exit_bar"] - trades["entry_bar"], 1)[order]
-    room = bars - 1
-    if held.sum() + len(held) > room:
-        held = np.maximum(held * (room - len(held)) // held.sum(), 1)
-        held = held[: room // 2]
-    free = room - int(held.sum()) - len(held)
-    before = np.sort(rng.integers(0, max(free, 0) + 1, len(held)))
-    start = before + np.concatenate([[0], np.cumsum(held[:-1] + 1)])
+    order = rng.permutation(len(trades))[: (bars - 1) // 2]
+    longer = np.maximum(trades["exit_bar"] - trades["entry_bar"], 1)[order] - 1
+    spare = bars - 1 - 2 * len(order)  # a trade takes the bar of its order and one bar at least
+    if longer.sum() > spare:
+        longer = longer * spare // longer.sum()
+    places = len(order) + spare - int(longer.sum())
+    before = np.sort(rng.choice(places, len(order), replace=False, shuffle=False)) - np.arange(len(order))
+    start = before + np.cumsum(longer + 2) - (longer + 2)
     actions = np.zeros(bars, np.int8)
-    actions[start] = np.where(trades["side"][order[: len(held)]] > 0, Action.BUY, Action.SELL)
-    actions[start + held] = Action.CLOSE
+    actions[start] = np.where(trades["side"][order] > 0, Action.BUY, Action.SELL)
+    actions[start + longer + 1] = Action.CLOSE
     return actions
 
 

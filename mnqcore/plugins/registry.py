@@ -89,11 +89,11 @@ class Plugins:
         return frozenset(hook for hook in OBSERVERS if implementations(self._manager, hook))
 
     def _tell(self, hook: str, **arguments: Any) -> None:
-        first: tuple[Exception, Source] | None = None
+        first: tuple[BaseException, Source] | None = None
         for implementation in implementations(self._manager, hook):
             try:
                 call(implementation, arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 first = first or (error, self.sources[implementation.plugin_name])
         if first:
             raise _raised(hook, first[1], first[0]) from first[0]
@@ -135,7 +135,7 @@ def _ambiguous(kind: str, use: str, matches: list[Registered]) -> PluginError:
     return PluginError(f"{kind} '{use}' is registered by {owners}", next=f"write {choices}")
 
 
-def _raised(hook: str, source: Source, error: Exception) -> PluginError:
+def _raised(hook: str, source: Source, error: BaseException) -> PluginError:
     return PluginError(
         f"plugin '{source.entry}' raised in {hook}",
         where=place(error, source.module, source.file) or source.module,

@@ -249,6 +249,7 @@ def _hold_day(led: Any, law: Any, tape: Any, until: int, actions: Any, equity: A
             idle += 1
         low, high = (now.low, now.high) if side > 0 else (-now.high, -now.low)
         if low <= stop or high >= target:
+            idle -= 1 if action != 0 else 0  # counted where this bar is decided
             going = False
             break
         best, worst = max(best, high), min(worst, low)

@@ -89,13 +89,13 @@ def backtest(strategy: Strategy, progress: Progress = lambda _part: None) -> Bac
 
 def _market(strategy: Strategy) -> Market:
     from mnqcore.api.values import BarRequest
-    from mnqcore.market.bars import bar_size, validate
+    from mnqcore.market.bars import bar_size
     from mnqcore.tape import calls, lay
 
     size = bar_size(strategy.bar_size)
     session = "rth" if strategy.session.rth else "full"
     bars = calls.bars(strategy.data, BarRequest(instrument=strategy.instrument, bar_size=size, session=session))
-    return lay(validate(bars), strategy.instrument, strategy.session, size)
+    return lay(bars, strategy.instrument, strategy.session, size)
 
 
 def _load_machine_code(market: Market, law: NDArray[np.void]) -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from mnqcore.market.instruments import Instrument
+    from mnqcore.strategy.settings import Costs
+
+_FARTHEST = 2**31  # ticks
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -39,7 +42,7 @@ class BacktestEngine:
 
     Raises:
         DataError: the frame is not bars, or none lie within the session.
-        UsageError: no such instrument.
+        UsageError: no such instrument, or a number that is out of its range.
     """
 
     def __init__(
@@ -55,19 +58,18 @@ class BacktestEngine:
     ) -> None:
         from mnqcore.market.bars import validate
         from mnqcore.simulator import rulebook
-        from mnqcore.strategy.settings import Commission, Costs, Risk, Session
+        from mnqcore.strategy.settings import Risk, Session
         from mnqcore.tape import lay
 
         self.instrument = _known(instrument) if isinstance(instrument, str) else instrument
+        self.costs = _costs(initial_capital, commission, slippage_ticks)
+        if stop_loss_ticks is not None and not 0 < stop_loss_ticks < _FARTHEST:
+            raise UsageError("stop_loss_ticks must be above 0, or None", found=str(stop_loss_ticks))
         bars = validate(df)
         self.index = bars.index
+        self._contracts = bars.get("contract")
         self.market = lay(bars, self.instrument, session or Session(), _bar_size(bars))
         self.market.orders["stop"] = stop_loss_ticks or 0
-        self.costs = Costs(
-            initial_balance=float(initial_capital),
-            commission=Commission(per_contract=float(commission)),
-            slippage_ticks=slippage_ticks,
-        )
         self._law = rulebook(self.instrument, self.costs, Risk())
 
     def run(self, signals: ArrayLike | pd.Series) -> EngineResult:
@@ -90,7 +92,7 @@ class BacktestEngine:
         curve = account.run(self._actions(signals), sizes=np.ones(len(market.tape), np.int64))
         out = outcome(account, curve, market.times, market.contracts, self.instrument)
         metrics = summarise(
-            out.trades,
+            out.columns,
             out.equity,
             market.days,
             initial_balance=self.costs.initial_balance,
@@ -102,9 +104,12 @@ class BacktestEngine:
         return EngineResult(metrics=metrics, trades=out.trades, equity=pd.Series(out.equity, index=market.times))
 
     def _actions(self, signals: ArrayLike | pd.Series) -> NDArray[np.int8]:
-        """Return signals of the bars that lie within the session."""
+        """Return signals of the bars that are traded: those within the session, of the contract that leads."""
         import numpy as np
+        import pandas as pd
 
+        if isinstance(signals, pd.Series) and not signals.index.equals(self.index):
+            raise DataError("signals are on another index than df", next="give them the index of df")
         found = np.asarray(signals)
         if found.shape != (len(self.index),):
             raise DataError(
@@ -112,12 +117,37 @@ class BacktestEngine:
                 found=f"shape {found.shape} for {len(self.index)} bars",
                 next="one int8 a row of df",
             )
-        if ((found < 0) | (found > 3) | (found != found.astype(np.int8))).any():
+        if found.dtype.kind not in "iu" or ((found < 0) | (found > 3)).any():
             raise DataError(
-                "a signal is not 0 HOLD, 1 BUY, 2 SELL or 3 CLOSE", found=str(np.unique(found)[:8].tolist())
+                "a signal is not 0 HOLD, 1 BUY, 2 SELL or 3 CLOSE",
+                found=f"{found.dtype}: {', '.join(map(str, found[:8]))}, ...",
+                next="give whole numbers, such as int8",
             )
-        actions = found.astype(np.int8)
-        return actions if len(self.market.tape) == len(actions) else actions[self.index.isin(self.market.times)]
+        actions: NDArray[np.int8] = found.astype(np.int8)[self._traded()]
+        return actions
+
+    def _traded(self) -> Any:
+        """Return which rows of df the tape holds."""
+        import pandas as pd
+
+        if self._contracts is None or self.index.is_unique:
+            same = len(self.market.tape) == len(self.index)
+            return slice(None) if same else self.index.isin(self.market.times)
+        every = pd.MultiIndex.from_arrays([self.index, self._contracts])
+        return every.get_indexer(pd.MultiIndex.from_arrays([self.market.times, self.market.contracts]))
+
+
+def _costs(initial_capital: float, commission: float, slippage_ticks: int) -> Costs:
+    from mnqcore.strategy.settings import Commission, Costs
+
+    try:
+        return Costs(
+            initial_balance=float(initial_capital),
+            commission=Commission(per_contract=float(commission)),
+            slippage_ticks=slippage_ticks,
+        )
+    except (TypeError, ValueError) as error:
+        raise UsageError("an account cannot be opened with these numbers", found=str(error)) from error
 
 
 def _known(name: str) -> Instrument:
@@ -135,7 +165,12 @@ def _bar_size(bars: pd.DataFrame) -> pd.Timedelta:
     import numpy as np
     import pandas as pd
 
-    if len(bars) < 2:
+    distances = np.diff(pd.DatetimeIndex(bars.index).asi8)
+    distances = distances[distances > 0]  # several contracts may share a time
+    if not len(distances):
         raise DataError("two bars or more are needed", found=f"{len(bars)}")
-    steps, counts = np.unique(np.diff(pd.DatetimeIndex(bars.index).asi8), return_counts=True)
+    least = distances.min()
+    if 2 * np.count_nonzero(distances == least) > len(distances):  # nearly always, and no sort is needed to see it
+        return pd.Timedelta(int(least), unit="ns")
+    steps, counts = np.unique(distances, return_counts=True)
     return pd.Timedelta(int(steps[counts.argmax()]), unit="ns")

@@ -48,7 +48,7 @@ class Costs:
     commission: Commission = param(  # noqa: RUF009 - frozen
         _COMMISSION, help="dollars a contract on each side, or a table: per_contract, or percent with minimum"
     )
-    slippage_ticks: int = param(1, ge=0, le=10_000, help="every fill is moved against us by this", unit="ticks")
+    slippage_ticks: int = param(1, ge=0, le=10_000, help="moves every fill but a target's against us", unit="ticks")
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +72,9 @@ class Session:
     rth: bool = param(False, help="only the cash session")
     flat_by_close: bool = param(True, help="be flat before the session closes")
     flat_lead: int = param(2, ge=1, le=10_000, help="how long before the close, or a roll, to be flat", unit="bars")
-    no_entry_after: str | None = param(None, help='no entry from this time on, "HH:MM" in the instrument\'s zone')
+    no_entry_after: str | None = param(
+        None, help='last time at which an entry is decided, "HH:MM" in the instrument\'s zone'
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.no_entry_after is not None and (complaint := clock(self.no_entry_after)):
@@ -86,7 +88,7 @@ class Plain:
     summary: str = param("", help="one line for people")
     instrument: str = param("MNQ", help="name in the catalogue, or of an [instrument.NAME] table")
     bar_size: str = param("5 min", help='length of a bar: "30 sec", "5 min", "1 hour", "1 day"')
-    seed: int = param(0, ge=0, le=2**32 - 1, help="every random draw follows from it")
+    seed: int = param(0, ge=0, le=2**32 - 1, help="of the bootstrap and of the random baseline; plugins have their own")
 
 
 def clock(text: str) -> str | None:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mnqcore.api.values import Action
-from mnqcore.errors import MnqError, PluginError
+from mnqcore.errors import DataError, MnqError, PluginError
+from mnqcore.market.bars import validate
 from mnqcore.plugins.blame import place, reason
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ _FARTHEST = 2**40  # ticks, or contracts: what a price plus a distance can hold 
 
 
 def bars(choice: Choice, request: BarRequest) -> pd.DataFrame:
-    """Return a data source's bars."""
+    """Return a data source's bars, of the agreed shape."""
     found = asked(choice, "bars", choice.build().bars, request)
     if not isinstance(found, pd.DataFrame):
         raise _broken(choice, f"bars returned {type(found).__name__}", "return a DataFrame")
-    return found
+    try:
+        return validate(found)
+    except DataError as error:
+        raise _broken(choice, error.facts.get("found", error.what), "return bars as BarRequest says") from error
 
 
 def features(choice: Choice, name: str, view: MarketView) -> pd.DataFrame:
@@ -84,9 +88,11 @@ def distances(choice: Choice, view: MarketView) -> pd.DataFrame:
         raise _broken(
             choice, "levels did not return a DataFrame with `stop` on the index of view.bars", "return one row a bar"
         )
-    odd = [name for name in columns if not pd.api.types.is_numeric_dtype(found.dtypes[name])]
-    if odd or not found.columns.is_unique:
-        raise _broken(choice, f"columns are not numbers: {', '.join(odd or columns)}", "return distances in price")
+    if not found.columns.is_unique:
+        raise _broken(choice, "columns occur twice", "return one `stop` and at most one `target`")
+    odd = [name for name in columns if found.dtypes[name].kind not in "iuf"]
+    if odd:
+        raise _broken(choice, f"columns are not numbers: {', '.join(odd)}", "return distances in price")
     return found[columns].astype(np.float64)
 
 
@@ -132,7 +138,7 @@ def size_of(choice: Choice, sizer: Any) -> Callable[[Entry], Ints]:
     def sized(entry: Entry) -> Ints:
         try:
             sizes = sizer(entry)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _raised(choice, "__call__", error) from error
         if (
             type(sizes) is np.ndarray
@@ -165,7 +171,7 @@ def asked(choice: Choice, method: str, call: Callable[..., Any], *args: Any) -> 
         return call(*args)
     except MnqError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(choice, method, error) from error
 
 
@@ -198,7 +204,7 @@ def _whole(choice: Choice, sizes: Any, entry: Entry) -> Ints:
     return found.astype(np.int64)
 
 
-def _raised(choice: Choice, method: str, error: Exception) -> PluginError:
+def _raised(choice: Choice, method: str, error: BaseException) -> PluginError:
     where = place(error, choice.cls.__module__)
     return PluginError(
         f"{choice.kind} '{choice.use}' raised {reason(error)}",

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-_NEVER = 1 << 31
+_NEVER = 1 << 31  # bars
+_FOREVER = np.iinfo(np.int64).max  # nanoseconds
+_HIGHEST = 1 << 31  # ticks
 _PRICES = ("open", "high", "low", "close")
 _SEARCH = pd.Timedelta(days=10)  # no market is closed for longer: the session before a roll lies within
 
@@ -72,19 +74,16 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
         DataError: fewer than two bars lie within the session.
     """
     calendar = Calendar(instrument, rth=session.rth)
-    joined = stitch(bars, calendar)
-    located = calendar.locate(pd.DatetimeIndex(joined.bars.index))
+    located = calendar.locate(pd.DatetimeIndex(bars.index))
     inside = located.session >= 0
     outside = int(len(inside) - np.count_nonzero(inside))
-    if outside:
-        joined, located = _only(joined, located, inside)
-    if len(joined.bars) < 2:
-        raise DataError(
-            "no bars lie within the trading session",
-            where=f"{instrument.name}, calendar {instrument.calendar}" + (", cash session" if session.rth else ""),
-            found=f"{outside + len(joined.bars)} bars, {outside} of them outside",
-            next="look at the times: mnq data check FILE",
-        )
+    if outside:  # before the contracts are joined: a roll must find its prices within the session
+        bars = bars[inside]
+    _refuse_few(len(bars), outside, calendar)
+    joined = stitch(bars, calendar)
+    _refuse_few(len(joined.bars), outside, calendar)
+    if outside or len(joined.bars) < len(bars):
+        located = calendar.locate(pd.DatetimeIndex(joined.bars.index))
     tape, orders = _records(joined, located, instrument)
     contracts = _contracts(joined.bars)
     _mark_clock(tape, orders, located, joined.rolls, calendar, session, int(bar_size.as_unit("ns").value))
@@ -103,36 +102,60 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
     )
 
 
-def _only(joined: Stitched, located: Located, keep: NDArray[np.bool_]) -> tuple[Stitched, Located]:
-    """Keep some bars; a roll whose first bar falls away moves to the next bar that is kept."""
-    carry = joined.carry_open.copy()
-    firsts = np.flatnonzero(joined.bars.index.isin([roll.time for roll in joined.rolls]))
-    kept = np.flatnonzero(keep)
-    for first in firsts:
-        after = kept[np.searchsorted(kept, first) :]
-        if len(after):
-            carry[after[0]] = joined.carry_open[first]
-    rows = attrs.evolve(joined, bars=joined.bars[keep], factor=joined.factor[keep], carry_open=carry[keep])
-    return rows, attrs.evolve(
-        located, **{name: column[keep] for name, column in attrs.asdict(located, recurse=False).items()}
+def _refuse_few(bars: int, outside: int, calendar: Calendar) -> None:
+    if bars >= 2:
+        return
+    raise DataError(
+        "no bars lie within the trading session",
+        where=f"{calendar.instrument.name}, calendar {calendar.instrument.calendar}"
+        + (", cash session" if calendar.rth else ""),
+        found=f"{outside + bars} bars, {outside} of them outside",
+        next="look at the times: mnq data check FILE",
     )
 
 
 def _records(joined: Stitched, located: Located, instrument: Instrument) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    tape, orders = np.zeros(len(joined.bars), BAR), np.zeros(len(joined.bars), ORDER)
-    for name in _PRICES:
-        tape[name] = instrument.to_ticks(joined.bars[name].to_numpy())
-    known = ~np.isnan(joined.carry_open)
-    orders["carry_open"] = NO_PRICE
-    orders["carry_open"][known] = instrument.to_ticks(joined.carry_open[known])
-    orders["time"] = pd.DatetimeIndex(joined.bars.index).as_unit("ns").asi8
-    tape["day"][1:] = np.cumsum(located.day[1:] != located.day[:-1])
+    from mnqcore.tape.fill import fill
+
+    bars = joined.bars
+    tape, orders = _blank(len(bars))
+    prices = {name: bars[name].to_numpy(np.float64) for name in _PRICES}
+    _refuse_unreckonable(prices, bars.index, instrument)
+    days = np.zeros(len(bars), np.int32)
+    np.cumsum(located.day[1:] != located.day[:-1], out=days[1:])
+    times = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+    fill(tape, orders, *prices.values(), times, days, instrument.tick_size)
+    other = np.flatnonzero(joined.carry_open != prices["open"])  # the first bar of a contract; NaN differs as well
+    carried = joined.carry_open[other]
+    known = ~np.isnan(carried)
+    orders["carry_open"][other] = NO_PRICE
+    orders["carry_open"][other[known]] = instrument.to_ticks(carried[known])
     return tape, orders
+
+
+def _refuse_unreckonable(prices: dict[str, NDArray[np.float64]], times: pd.Index, instrument: Instrument) -> None:
+    """Refuse prices whose worth in micro-units would not fit 64 bits."""
+    for name, column in prices.items():
+        if max(column.max(), -column.min()) > _HIGHEST * instrument.tick_size:
+            at = int(np.abs(column).argmax())
+            raise DataError(
+                "a price is too high to be reckoned with",
+                where=f"{name} of the bar at {times[at]}",
+                found=f"{column[at]:g}",
+                next=f"{instrument.name} has ticks of {instrument.tick_size:g}: is it the right instrument?",
+            )
+
+
+def _blank(count: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Return unwritten BAR and ORDER records in one piece of memory: a system hands out a large piece far faster."""
+    split = count * BAR.itemsize
+    memory = np.empty(split + count * ORDER.itemsize, np.uint8)
+    return memory[:split].view(BAR), memory[split:].view(ORDER)
 
 
 def _contracts(bars: pd.DataFrame) -> NDArray[np.object_]:
     if "contract" not in bars:
-        return np.full(len(bars), "", dtype=object)
+        return np.broadcast_to(np.array("", dtype=object), len(bars))
     return bars["contract"].to_numpy(dtype=object)
 
 
@@ -141,25 +164,24 @@ def _mark_clock(
     session: Session, size: int,
 ) -> None:  # fmt: skip
     """Fill in the fields that follow from calendar and roll times."""
-    start = orders["time"]
+    start = orders["time"].copy()  # in one piece: it is read often
     lead = session.flat_lead * size
-    to_flat = np.full(len(start), _NEVER, np.int64)
+    to_flat = np.full(len(start), _FOREVER, np.int64)
     if session.flat_by_close:
         to_flat = located.flat_close - lead - start
         tape["flat"][to_flat <= 0] = ExitReason.SESSION
         tape["missed"][1:] = located.session[1:] != located.session[:-1]
+        tape["late"][start + size >= located.close] = 2  # nothing is sent into a closed market
     starts = [roll.time.as_unit("ns").value for roll in rolls]
     for roll in rolls:
-        end = _last_moment(roll.time, calendar)
-        tape["flat"][(start >= end - lead) & (start < end)] = ExitReason.ROLL
-        before = start < end
+        end, before = _last_moment(roll.time, calendar), start < roll.time.as_unit("ns").value
+        tape["flat"][(start >= end - lead) & before] = ExitReason.ROLL
         to_flat[before] = np.minimum(to_flat[before], end - lead - start[before])
     first = np.unique(np.searchsorted(start, np.array(starts, np.int64)))
     first = first[first < len(start)]
     tape["rolled"][first] = 1
     tape["missed"][first] = 1
-    orders["bars_to_flat"] = np.where(to_flat == _NEVER, _NEVER, np.maximum(to_flat, 0) // size)
-    tape["late"][start + size >= located.close] = 2
+    orders["bars_to_flat"] = np.where(to_flat == _FOREVER, _NEVER, np.maximum(to_flat, 0) // size)
     if session.no_entry_after is not None:
         limit = _minutes(session.no_entry_after, calendar.instrument.day_start)
         local = pd.DatetimeIndex(start + size, tz="UTC").tz_convert(calendar.instrument.timezone)

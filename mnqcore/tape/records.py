@@ -20,7 +20,7 @@ BAR = np.dtype(
         ("flat", "i1"),  # ExitReason SESSION or ROLL when no position may be open in this bar, else 0
         ("missed", "i1"),  # a position still open from the bar before should have been closed before this bar
         ("rolled", "i1"),  # first bar of another contract
-        ("late", "i1"),  # 1 = this bar closes after `no_entry_after`, 2 = the session closes with it
+        ("late", "i1"),  # 1 = this bar closes after `no_entry_after`, 2 = the session to be flat in closes with it
     ],
     align=True,
 )

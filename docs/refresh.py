@@ -1,0 +1,305 @@
+"""Rewrites what the pages show of the program: tables made of its code, and what its commands print.
+
+    python docs/refresh.py
+
+The tests fail where a page is not what this writes. It looks for three things in a page:
+
+    <!-- made: NAME --> ... <!-- end -->   one of TABLES
+    ```console                             commands after "$ ", each followed by what it prints
+    ```toml FILE                           a file that later commands of the page find
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mnqcore.api.parameters import Parameter
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+_MADE = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"^```(console|toml \S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_VARIES = (
+    (r"\d{8}T\d{6}Z", "TIME"),
+    (r"\s+\d+\.\d+ s \(kernel \d+\.\d+ ms\)", " SECONDS"),
+    (r"imported \d{4}-\d\d-\d\d", "imported DATE"),
+    (r"(wrote .* sha) [0-9a-f]{8}", r"\1 SHA"),
+)
+"""What is another each time that a command runs -> what it counts as."""
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Tables made of the code
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a Markdown table whose columns stand one below the other in the text, too."""
+    cells = [header, *rows]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _parameters(cls: type, omit: Sequence[str] = ()) -> list[str]:
+    """Return the table of a class made of `param()` fields."""
+    from mnqcore.api.parameters import parameters
+
+    rows = [_row(name, one) for name, one in parameters(cls).items() if name not in omit]
+    return _table(("key", "type", "default", "range", "unit", "what it is"), rows) if rows else ["No parameters."]
+
+
+def _row(name: str, one: Parameter) -> tuple[str, ...]:
+    from mnqcore.cli.list import toml_text, type_text
+    from mnqcore.strategy.settings import Commission
+
+    default = "required" if one.required else "-" if one.default is None else toml_text(one.default)
+    kind = type_text(one.type)
+    if one.type is Commission:
+        kind, default = "float or table", f"{one.default.per_contract}"
+    shown = default if len(default) <= 40 else "see the text"
+    return f"`{name}`", kind, shown, _range(one), one.unit or "-", one.help
+
+
+def _range(one: Parameter) -> str:
+    if one.choices is not None:
+        return ", ".join(map(str, one.choices))
+    bounds = ((">=", one.ge), (">", one.gt), ("<=", one.le), ("<", one.lt))
+    return ", ".join(f"{sign} {bound:,.10g}" for sign, bound in bounds if bound is not None) or "-"
+
+
+def _settings(name: str) -> Callable[[], list[str]]:
+    def made() -> list[str]:
+        from mnqcore.strategy import settings
+
+        return _parameters(getattr(settings, name))
+
+    return made
+
+
+def _instrument_keys() -> list[str]:
+    from mnqcore.market.instruments import Instrument
+
+    return _parameters(Instrument, omit=["name"])
+
+
+def _instruments() -> list[str]:
+    from mnqcore.market.instruments import catalogue
+
+    rows = [
+        (f"`{one.name}`", f"{one.tick_size:f}".rstrip("0").rstrip("."), f"{one.tick_value:g}", f"{one.margin:,.0f}",
+         one.calendar, f"{one.cash_open}-{one.cash_close}", one.expiry)
+        for one in catalogue().values()
+    ]  # fmt: skip
+    return _table(("name", "tick size", "tick value", "margin", "calendar", "cash session", "expiry"), rows)
+
+
+def _pieces() -> list[str]:
+    """Return every built-in piece by kind: what it is, and its parameters."""
+    from mnqcore.api.contracts import KINDS
+    from mnqcore.plugins import load
+
+    found = [piece for piece in load(environ={"MNQ_LOAD_PLUGINS": ""}).registered if piece.distribution == "mnq"]
+    lines: list[str] = []
+    for kind in KINDS:
+        own = [piece for piece in found if piece.kind == kind]
+        lines += [f"## {kind}", "", *([] if own else ["None is built in yet.", ""])]
+        for piece in own:
+            cls = piece.load()
+            lines += [f"### {kind}: {piece.name}", "", inspect.cleandoc(cls.__doc__ or ""), "", *_parameters(cls), ""]
+    return lines[:-1]
+
+
+def _indicators() -> list[str]:
+    from mnqplugins.features.technical import INDICATORS, Technical
+
+    rows = [
+        (f"`{one.example}`", one.meaning, str(Technical(columns=(one.example,)).warmup)) for one in INDICATORS.values()
+    ]
+    return _table(("column", "what it is", "warm-up in bars"), rows)
+
+
+def _exit_codes() -> list[str]:
+    from mnqcore import errors
+
+    known = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.MnqError)]
+    first = {cls.exit_code: cls for cls in reversed(known)}
+    rows = [("0", "-", "Done.")]
+    rows += [
+        (str(code), f"`{first[code].__name__}`", (first[code].__doc__ or "").partition("\n")[0])
+        for code in sorted(first)
+        if code != errors.MnqError.exit_code
+    ]
+    rows.insert(1, ("1", "`MnqError`", "The run or the check failed; also a bug of mnq."))
+    rows.append(("130", "-", "Interrupted."))
+    return _table(("code", "error", "meaning"), rows)
+
+
+def _commands() -> list[str]:
+    from mnqcore.cli import COMMANDS
+
+    return _table(("command", "what it does"), [(f"`mnq {name}`", text) for name, (_, text) in COMMANDS.items()])
+
+
+def _faults() -> list[str]:
+    from mnqcore.market.checks import KINDS
+
+    return _table(
+        ("fault", "weight", "what is counted"),
+        [(f"`{kind}`", "FATAL" if fatal else "warn", text) for kind, (fatal, text) in KINDS.items()],
+    )
+
+
+def _hooks() -> list[str]:
+    """Return every hook: its arguments, its docstring and its example."""
+    from mnqcore import hookspecs
+
+    lines: list[str] = []
+    for name in (*hookspecs.HOOK_KINDS, *hookspecs.OBSERVERS):
+        spec = getattr(hookspecs, name)
+        text, _, example = inspect.cleandoc(spec.__doc__).partition("\n\nExample:\n")
+        arguments = ", ".join(inspect.signature(spec).parameters)
+        lines += [f"### `{name}({arguments})`", "", text, "", "```python", textwrap.dedent(example).strip(), "```", ""]
+    return lines[:-1]
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    "commands": _commands,
+    "exit codes": _exit_codes,
+    "faults": _faults,
+    "hooks": _hooks,
+    "indicators": _indicators,
+    "instrument keys": _instrument_keys,
+    "instruments": _instruments,
+    "pieces": _pieces,
+    "settings commission": _settings("Commission"),
+    "settings costs": _settings("Costs"),
+    "settings plain": _settings("Plain"),
+    "settings risk": _settings("Risk"),
+    "settings session": _settings("Session"),
+}
+"""Name in a page -> what makes its lines."""
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What commands print
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Desk:
+    """A folder with the catalogue of strategies, the examples and a file of prices, in which commands run."""
+
+    folder: Path
+    code: int = 0
+
+    def prints(self, command: str) -> str:
+        """Return what a command prints on both streams; `| head -N` cuts it, `echo $?` tells the last exit code."""
+        if command == "echo $?":
+            return f"{self.code}\n"
+        command, _, cut = command.partition(" | head -")
+        program, *arguments = shlex.split(command, comments=True)
+        if program != "mnq":
+            raise ValueError(f"only mnq can be run in a console block, was {command!r}")
+        from mnqcore.cli import main
+
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), contextlib.chdir(self.folder):
+            self.code = main(arguments)
+        lines = text.getvalue().splitlines()[: int(cut) if cut else None]
+        return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+@contextlib.contextmanager
+def desk() -> Iterator[Desk]:
+    """Make a desk for one page and clear it away."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copyfile(ROOT / "strategies.toml", folder / "strategies.toml")
+        shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        _write_prices(folder / "prices.csv")
+        before = os.environ.get("MNQ_LOAD_PLUGINS")
+        os.environ["MNQ_LOAD_PLUGINS"] = ""  # pages show mnq alone, whatever else is installed here
+        try:
+            yield Desk(folder)
+        finally:
+            del os.environ["MNQ_LOAD_PLUGINS"]
+            os.environ |= {} if before is None else {"MNQ_LOAD_PLUGINS": before}
+
+
+def _write_prices(path: Path) -> None:
+    """Write a file as vendors have it: 1-minute bars, stamped at their end, in Chicago's time."""
+    import pandas as pd
+
+    from mnqcore import BarRequest
+    from mnqcore.market.instruments import catalogue
+    from mnqplugins.data.synthetic import Synthetic
+
+    minute = pd.Timedelta(1, "min").as_unit("ns")
+    bars = Synthetic(days=8, start="2025-02-03").bars(BarRequest(instrument=catalogue()["MNQ"], bar_size=minute))
+    ends = pd.DatetimeIndex(bars.index) + minute
+    table = bars.drop(columns="contract").set_axis(ends.tz_convert("America/Chicago").tz_localize(None))
+    table.rename_axis("Time").rename(columns=str.title).to_csv(path, date_format="%Y-%m-%d %H:%M")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Pages
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def refreshed(text: str) -> str:
+    """Return a page with its tables and its screens as they are now; a screen that only shows another time stays."""
+    text = _MADE.sub(lambda found: "\n".join([f"{found[1]}", *TABLES[found[2]](), "", found[3]]), text)
+    if "```console" not in text:
+        return text
+    with desk() as place:
+        return _BLOCK.sub(lambda found: _replayed(place, found), text)
+
+
+def _replayed(place: Desk, found: re.Match[str]) -> str:
+    kind, body = found[1], found[2]
+    if kind != "console":
+        place.folder.joinpath(kind.partition(" ")[2]).write_text(body, encoding="utf-8")
+        return found[0]
+    commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
+    now = "".join(f"$ {command}\n{place.prints(command)}" for command in commands)
+    return found[0] if settled(now) == settled(body) else f"```console\n{now}```"
+
+
+def settled(text: str) -> str:
+    """Return a screen without what is another each time."""
+    for pattern, word in _VARIES:
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def main() -> None:
+    """Rewrite the pages that are not as they should be, and name them."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if (now := refreshed(text)) != text:
+            page.write_text(now, encoding="utf-8", newline="\n")
+            sys.stdout.write(f"rewrote {page.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
