@@ -51,13 +51,14 @@ _VARIES = (
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a Markdown table whose columns stand one below the other in the text, too."""
+    """Return a Markdown table whose columns stand one below the other in the text, too; the last one is ragged."""
     cells = [header, *rows]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(header) - 1)] + [0]
     lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells
     ]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+    widths[-1] = len(header[-1])
+    return [lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]]
 
 
 def _parameters(cls: type, omit: Sequence[str] = ()) -> list[str]:

@@ -42,7 +42,7 @@ def test_check_prints_a_line_a_strategy(mnq):
     lines = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "")
     assert out.startswith("good.toml: 2 strategies\n")
-    assert " ".join(lines[2]) == "cross ok MNQ 5 min synthetic sma-cross fixed fixed moves (returns)"
+    assert " ".join(lines[2]) == "cross ok MNQ 5 min synthetic sma-cross fixed fixed moves"
     assert lines[3][0] == "other"
     assert lines[-1][:2] == ["not", "checked:"]
 

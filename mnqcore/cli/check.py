@@ -43,7 +43,7 @@ def _screen(file: str, found: list[Strategy]) -> list[str]:
     noun = "strategy" if len(found) == 1 else "strategies"
     rows = [(each.name, "ok", f"{each.instrument.name} {each.bar_size}", *_pieces(each)) for each in found]
     header = ("STRATEGY", "", "BARS", "DATA", "AGENT", "BRACKET", "SIZER", "FEATURES")
-    table = columns(header, rows, wrap=(0, 4, 6, 7), indent=2)
+    table = columns(header, rows, wrap=(4, 6, 7), indent=2)
     return [f"{file}: {len(found)} {noun}", *table, "not checked: the bars themselves, and look-ahead"]
 
 
