@@ -41,8 +41,8 @@ def test_check_prints_a_line_a_strategy(mnq):
 
     lines = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "")
-    assert out.startswith("good.toml: 2 strategies\n")
-    assert " ".join(lines[2]) == "cross ok MNQ 5 min synthetic sma-cross fixed fixed moves"
+    assert out.startswith("good.toml: 2 strategies ok\n")
+    assert " ".join(lines[2]) == "cross MNQ 5 min synthetic sma-cross fixed fixed moves"
     assert lines[3][0] == "other"
     assert lines[-1][:2] == ["not", "checked:"]
 
@@ -50,7 +50,7 @@ def test_check_prints_a_line_a_strategy(mnq):
 def test_check_of_one_strategy(mnq):
     _, out, _ = mnq("check", "good.toml", "-s", "other")
 
-    assert out.startswith("good.toml: 1 strategy\n")
+    assert out.startswith("good.toml: 1 strategy ok\n")
     assert "cross " not in out.replace("sma-cross", "")
 
 

@@ -41,10 +41,10 @@ def check(ctx: click.Context, file: str, name: str | None) -> None:
 
 def _screen(file: str, found: list[Strategy]) -> list[str]:
     noun = "strategy" if len(found) == 1 else "strategies"
-    rows = [(each.name, "ok", f"{each.instrument.name} {each.bar_size}", *_pieces(each)) for each in found]
-    header = ("STRATEGY", "", "BARS", "DATA", "AGENT", "BRACKET", "SIZER", "FEATURES")
-    table = columns(header, rows, wrap=(4, 6, 7), indent=2)
-    return [f"{file}: {len(found)} {noun}", *table, "not checked: the bars themselves, and look-ahead"]
+    rows = [(each.name, f"{each.instrument.name} {each.bar_size}", *_pieces(each)) for each in found]
+    header = ("STRATEGY", "BARS", "DATA", "AGENT", "BRACKET", "SIZER", "FEATURES")
+    table = columns(header, rows, wrap=(3, 5, 6), indent=2)
+    return [f"{file}: {len(found)} {noun} ok", *table, "not checked: the bars themselves, and look-ahead"]
 
 
 def _pieces(one: Strategy) -> tuple[str, ...]:

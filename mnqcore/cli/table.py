@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
 _INDENT = 9
-_NARROWEST = 10
+_NARROWEST = 8
 _GAP = "   "
 
 WIDTH = 80
