@@ -1,22 +1,23 @@
-"""`BacktestEngine` from bars and signals to trades and metrics, against the bare loop in the same process."""
+"""`BacktestEngine` from bars and signals to trades and metrics, by turns with the bare loop and with the peers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.timing import Contestant, Times, alternate
+from benchmarks.timing import LOOP_HERE, Contestant, Times, collect, one_round
 from benchmarks.workload import COMMISSION, INITIAL_BALANCE, SLIPPAGE_TICKS, STOP_TICKS, Loop
 
 if TYPE_CHECKING:
+    from benchmarks.environment import Peers
     from benchmarks.workload import Workload
 
 _REPEAT, _LOOP_REPEAT = 5, 20
 
 
-def measure(work: Workload, rounds: int) -> tuple[Times, int]:
-    """Time `engine` and `loop`; return the number of trades too.
+def measure(work: Workload, rounds: int, peers: Peers | None) -> Times:
+    """Time `engine` and LOOP_HERE, and in the same rounds the peers and LOOP_THERE.
 
-    Positions are held over the close of a session, as the loop and the peers hold them: all make the same trades.
+    Positions are held over the close of a session, as the loop and the peers hold them.
 
     Raises:
         RuntimeError: the engine's trades are not the loop's.
@@ -40,5 +41,5 @@ def measure(work: Workload, rounds: int) -> tuple[Times, int]:
     trades = run(None)
     if trades != len(loop.run()):
         raise RuntimeError(f"the engine made {trades} trades, the loop {len(loop.run())}")
-    contestants = {"engine": Contestant(run, repeat=_REPEAT), "loop": Contestant(loop.run, repeat=_LOOP_REPEAT)}
-    return alternate(contestants, rounds), trades
+    contestants = {"engine": Contestant(run, repeat=_REPEAT), LOOP_HERE: Contestant(loop.run, repeat=_LOOP_REPEAT)}
+    return collect(lambda: one_round(contestants) | (peers.one_round() if peers else {}), rounds)

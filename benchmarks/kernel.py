@@ -10,8 +10,12 @@ from benchmarks.timing import Contestant, Times, alternate
 from benchmarks.workload import COMMISSION, INITIAL_BALANCE, SLIPPAGE_TICKS, STOP_TICKS, TICK, Loop
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmarks.workload import Workload
     from mnqcore.simulator import Account
+
+    Records = NDArray[np.void]
 
 _REPEAT = 20
 
@@ -47,33 +51,24 @@ class Prepared:
 
 
 class Kernel:
-    """`kernel.advance` over the whole tape in one call, its arrays made beforehand."""
+    """The kernel over the whole tape in one call, as `Account.run` makes it, its arrays made beforehand."""
 
     def __init__(self, prepared: Prepared) -> None:
-        from mnqcore.simulator.records import ASK, TRADE
+        from mnqcore.simulator.records import TRADE
 
         self.prepared = prepared
-        bars = len(prepared.actions)
-        self.equity, self.trades, self.asks = np.zeros(bars, np.int64), np.zeros(bars, TRADE), np.zeros(1, ASK)
+        self.equity = np.zeros(len(prepared.actions), np.int64)
+        self.trades = np.zeros(len(prepared.actions), TRADE)
 
-    def run(self, account: Account) -> np.ndarray[Any, Any]:
+    def account(self) -> Account:
+        """Return an account that has not traded, with room for all its trades."""
+        account = self.prepared.account()
+        account.trades[0] = self.trades
+        return account
+
+    def run(self, account: Account) -> Records:
         """Trade, and return the trades."""
-        from mnqcore.simulator import kernel
-
-        kernel.advance(
-            account.tape,
-            account.orders,
-            account.law,
-            account.ledger,
-            0,
-            len(account.tape),
-            self.prepared.actions,
-            self.prepared.sizes,
-            self.trades,
-            account.denied,
-            self.equity,
-            self.asks,
-        )
+        account._asks_for_size(0, self.prepared.actions, self.prepared.sizes, self.equity)
         return self.trades[: account.ledger["trades"][0]]
 
 
@@ -85,22 +80,19 @@ def measure(work: Workload, rounds: int) -> Times:
     """
     prepared, loop = Prepared(work), Loop(work)
     kernel = Kernel(prepared)
-    _same(kernel.run(prepared.account()), loop.run(), kernel.equity / 1e6, loop.equity)
+    _same(kernel.run(kernel.account()), loop.run(), kernel.equity / 1e6, loop.equity)
     contestants = {
-        "kernel": Contestant(kernel.run, prepared.account, _REPEAT),
+        "kernel": Contestant(kernel.run, kernel.account, _REPEAT),
         "loop": Contestant(loop.run, repeat=_REPEAT),
     }
     return alternate(contestants, rounds)
 
 
-def _same(
-    trades: np.ndarray[Any, Any], trips: np.ndarray[Any, Any], equity: np.ndarray[Any, Any], other: np.ndarray[Any, Any]
-) -> None:
+def _same(trades: Records, trips: Records, equity: NDArray[Any], other: NDArray[Any]) -> None:
     """Refuse to compare two sides that did not do the same: bars, sides, prices and reasons exactly, money to 1e-6."""
     alike = len(trades) == len(trips) and np.allclose(equity[1:], other[1:], rtol=0, atol=1e-6)
-    for name in ("entry_bar", "exit_bar", "side", "reason") if alike else ():
-        alike = alike and bool((trades[name] == trips[name]).all())
-    for name in ("entry_price", "exit_price") if alike else ():
-        alike = alike and bool((trades[name] * TICK == trips[name]).all())
+    for name in ("entry_bar", "exit_bar", "side", "reason", "entry_price", "exit_price") if alike else ():
+        size = TICK if name.endswith("price") else 1
+        alike = alike and bool((trades[name] * size == trips[name]).all())
     if not alike:
         raise RuntimeError(f"kernel and loop differ: {len(trades)} and {len(trips)} trades")

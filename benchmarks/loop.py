@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_compiled: Any = numba.njit
+
 BUY, SELL, CLOSE = 1, 2, 3
 SIGNAL, STOP, END_OF_DATA = 1, 2, 9
 TRIP = np.dtype(
@@ -32,7 +34,7 @@ TRIP = np.dtype(
 """A round trip of the loop."""
 
 
-@numba.njit  # type: ignore[untyped-decorator,unused-ignore]
+@_compiled  # type: ignore[untyped-decorator]
 def trade_signals(
     opens: Floats,
     highs: Floats,
@@ -53,9 +55,13 @@ def trade_signals(
     from its entry on, exits there, or at its open if that lies beyond, `slip` worse. An opposite signal reverses.
 
     Args:
-        opens, highs, lows, closes: prices, (bars,).
+        opens: prices, (bars,).
+        highs: prices, (bars,).
+        lows: prices, (bars,).
+        closes: prices, (bars,).
         signals: 0 HOLD, 1 BUY, 2 SELL, 3 CLOSE, (bars,).
-        stop, slip: in price.
+        stop: distance in price.
+        slip: of each market fill, in price.
         fee: dollars a contract a side.
         worth: dollars for a move of 1.0 in price.
         initial: dollars at the start.
@@ -73,7 +79,7 @@ def trade_signals(
             cash += net - fee
             _write(trips[count], entry_bar, t, side, entry, out, net - 2 * fee, SIGNAL)
             count, side = count + 1, 0
-        if side == 0 and (signal == BUY or signal == SELL):
+        if side == 0 and signal in (BUY, SELL):
             side = 1 if signal == BUY else -1
             entry, entry_bar, level = price + side * slip, t, closes[t - 1] - side * stop
             cash -= fee
@@ -93,7 +99,7 @@ def trade_signals(
     return count
 
 
-@numba.njit  # type: ignore[untyped-decorator,unused-ignore]
+@_compiled  # type: ignore[untyped-decorator]
 def _write(
     row: Any, entry_bar: int, exit_bar: int, side: int, entry: float, out: float, net: float, reason: int
 ) -> None:

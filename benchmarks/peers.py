@@ -1,4 +1,4 @@
-"""The peers' side, run in their own environment: `python -m benchmarks.peers FILE ROUNDS` prints JSON.
+"""The peers' side, run in their own environment: `python -m benchmarks.peers FILE` prints JSON, a line a round.
 
 Each peer gets the same bars and the same signals, in the form it wants them, made outside the timing; it hands back its
 trades and its statistics. The bare loop takes its turn between them, so that the two environments can be compared.
@@ -14,13 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from benchmarks.timing import Contestant, alternate
-from benchmarks.workload import COMMISSION, INITIAL_BALANCE, POINT_VALUE, SLIPPAGE_TICKS, STOP_TICKS, TICK, Loop, Workload
+from benchmarks.timing import LOOP_THERE, Contestant, one_round
+from benchmarks.workload import (
+    COMMISSION,
+    INITIAL_BALANCE,
+    POINT_VALUE,
+    SLIPPAGE_TICKS,
+    STOP_TICKS,
+    TICK,
+    Loop,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pandas as pd
 
 _STOP = STOP_TICKS * TICK
 _LOOP_REPEAT = 20
@@ -102,31 +112,21 @@ def vectorbt(work: Workload) -> Callable[[Any], tuple[int, object]]:
 
 
 def _naive(work: Workload) -> pd.DataFrame:
-    """Return bars without a time zone: with one, pandas makes an object of each stamp and vectorbt is 40 times slower."""
+    """Return bars without a time zone: with one, each stamp becomes an object and vectorbt takes 20 times as long."""
     return work.frame().tz_localize(None)
 
 
-def measure(work: Workload, rounds: int) -> dict[str, Any]:
-    """Return name -> seconds, times the bare loop, version and trades of each peer."""
-    runs = {"backtesting": backtesting(work), "vectorbt": vectorbt(work)}
-    trades = {name: run(None)[0] for name, run in runs.items()}
-    contestants = {name: Contestant(run) for name, run in runs.items()}
-    times = alternate(contestants | {"loop": Contestant(Loop(work).run, repeat=_LOOP_REPEAT)}, rounds)
-    return {
-        name: {
-            "seconds": times.seconds(name),
-            "loops": times.ratio(name, "loop"),
-            "version": version(name),
-            "trades": trades[name],
-        }
-        for name in runs
-    }
-
-
 def main() -> None:
-    """Time the peers on the workload of a file."""
+    """Say versions and numbers of trades, then time one round for each line read, until there is no more."""
     warnings.simplefilter("ignore")  # the peers' own affair
-    print(json.dumps(measure(Workload.read(Path(sys.argv[1])), int(sys.argv[2]))))
+    work = Workload.read(Path(sys.argv[1]))
+    runs = {"backtesting": backtesting(work), "vectorbt": vectorbt(work)}
+    facts = {name: {"version": version(name), "trades": run(None)[0]} for name, run in runs.items()}
+    contestants = {name: Contestant(run) for name, run in runs.items()}
+    contestants |= {LOOP_THERE: Contestant(Loop(work).run, repeat=_LOOP_REPEAT)}
+    print(json.dumps(facts), flush=True)
+    for _line in sys.stdin:
+        print(json.dumps(one_round(contestants)), flush=True)
 
 
 if __name__ == "__main__":

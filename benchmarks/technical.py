@@ -40,7 +40,7 @@ def measure(work: Workload, rounds: int) -> Times:
 def by_hand(library: Any, bars: pd.DataFrame) -> pd.DataFrame:
     """Return the library's columns of the default indicators, as a notebook would call them."""
     high, low, close, volume = (bars[name] for name in ("high", "low", "close", "volume"))
-    columns = (
+    columns: tuple[Any, ...] = (
         library.rsi(close, length=14, talib=False),
         library.macd(close, fast=12, slow=26, signal=9, talib=False),
         library.atr(high, low, close, length=14, talib=False),
@@ -53,7 +53,8 @@ def by_hand(library: Any, bars: pd.DataFrame) -> pd.DataFrame:
         library.cci(high, low, close, length=20, talib=False),
         library.roc(close, length=12, talib=False),
     )
-    return pd.concat(columns, axis=1)
+    table: pd.DataFrame = pd.concat(columns, axis=1)
+    return table
 
 
 def _library() -> Any:

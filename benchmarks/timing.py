@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+LOOP_HERE, LOOP_THERE = "loop here", "loop there"
+"""The bare loop in this environment and in the peers': what the two are compared by."""
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -34,21 +37,31 @@ class Times:
         """Return the median of a contestant's rounds."""
         return median(self.samples[name])
 
-    def ratio(self, name: str, reference: str) -> float:
-        """Return the median over the rounds of one contestant's time by another's: a slow spell hits both."""
+    def ratios(self, name: str, reference: str) -> list[float]:
+        """Return one contestant's time by another's, round by round: a slow spell hits both."""
         pairs = zip(self.samples[name], self.samples[reference], strict=True)
-        return median(one / other for one, other in pairs)
+        return [one / other for one, other in pairs]
+
+    def ratio(self, name: str, reference: str) -> float:
+        """Return the median of `ratios`."""
+        return median(self.ratios(name, reference))
 
 
 def alternate(contestants: Mapping[str, Contestant], rounds: int) -> Times:
     """Time contestants in turns, A, B, A, B, ..., after one round that does not count."""
-    for contestant in contestants.values():
-        _seconds(contestant)
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, contestant in contestants.items():
-            samples[name].append(_seconds(contestant))
-    return Times(samples)
+    return collect(lambda: one_round(contestants), rounds)
+
+
+def collect(turn: Callable[[], dict[str, float]], rounds: int) -> Times:
+    """Return the times of `rounds` rounds, after one that does not count."""
+    turn()
+    taken = [turn() for _ in range(rounds)]
+    return Times({name: [seconds[name] for seconds in taken] for name in taken[0]})
+
+
+def one_round(contestants: Mapping[str, Contestant]) -> dict[str, float]:
+    """Return name -> CPU seconds of one call, each contestant timed once."""
+    return {name: _seconds(contestant) for name, contestant in contestants.items()}
 
 
 def _seconds(contestant: Contestant) -> float:

@@ -5,7 +5,7 @@ Only numpy is imported at the top, since the peers' environment reads the same a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +57,7 @@ class Workload:
         frame = drawn.bars.drop(columns="contract").iloc[:bars]
         factor = pd.Series(1.0, index=frame.index)
         view = MarketView(bars=frame, factor=factor, instrument=instrument, calendar=calendar, bar_size=size)
-        columns = {name: frame[name].to_numpy() for name in frame}
+        columns = {name: frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
         time = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
         return cls(**columns, time=time, signals=SmaCross(fast=20, slow=50).signals(view).to_numpy())
 
@@ -65,7 +65,7 @@ class Workload:
     def read(cls, path: Path) -> Workload:
         """Read what `write` wrote."""
         with np.load(path) as arrays:
-            return cls(**{name: arrays[name] for name in arrays})
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     def write(self, path: Path) -> None:
         """Write the arrays to a file for the other environment."""

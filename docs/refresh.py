@@ -6,7 +6,9 @@ The tests fail where a page is not what this writes. It looks for three things i
 
     <!-- made: NAME --> ... <!-- end -->   one of TABLES
     ```console                             commands after "$ ", each followed by what it prints
-    ```toml FILE                           a file that later commands of the page find
+    ```toml FILE, ```python FILE           a file that later commands of the page find
+
+Other blocks of Python are run where they stand, but for the examples of hooks.
 """
 
 from __future__ import annotations
@@ -35,12 +37,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _MADE = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-_BLOCK = re.compile(r"^```(console|toml \S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(console|python|(?:python|toml) \S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _VARIES = (
     (r"\d{8}T\d{6}Z", "TIME"),
     (r"\s+\d+\.\d+ s \(kernel \d+\.\d+ ms\)", " SECONDS"),
     (r"imported \d{4}-\d\d-\d\d", "imported DATE"),
     (r"(wrote .* sha) [0-9a-f]{8}", r"\1 SHA"),
+    (r"(mnq_local_\w+_)[0-9a-f]{12}", r"\1HASH"),
 )
 """What is another each time that a command runs -> what it counts as."""
 
@@ -54,9 +57,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a Markdown table whose columns stand one below the other in the text, too; the last one is ragged."""
     cells = [header, *rows]
     widths = [max(len(row[at]) for row in cells) for at in range(len(header) - 1)] + [0]
-    lines = [
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells
-    ]
+    lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells]
     widths[-1] = len(header[-1])
     return [lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]]
 
@@ -214,11 +215,14 @@ class Desk:
     code: int = 0
 
     def prints(self, command: str) -> str:
-        """Return what a command prints on both streams; `| head -N` cuts it, `echo $?` tells the last exit code."""
+        """Return what a command prints on both streams, also behind `| head -N` and `| grep TEXT`.
+
+        `echo $?` tells the last exit code.
+        """
         if command == "echo $?":
             return f"{self.code}\n"
-        command, _, cut = command.partition(" | head -")
-        program, *arguments = shlex.split(command, comments=True)
+        command, *filters = command.split(" | ")
+        program, *arguments = shlex.split(command)
         if program != "mnq":
             raise ValueError(f"only mnq can be run in a console block, was {command!r}")
         from mnqcore.cli import main
@@ -226,8 +230,23 @@ class Desk:
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), contextlib.chdir(self.folder):
             self.code = main(arguments)
-        lines = text.getvalue().splitlines()[: int(cut) if cut else None]
-        return "".join(f"{line.rstrip()}\n" for line in lines)
+        lines = [line.rstrip() for line in text.getvalue().splitlines()]
+        for one in filters:
+            lines = _filtered(lines, *shlex.split(one))
+        return "".join(f"{line}\n" for line in lines)
+
+    def executes(self, code: str) -> None:
+        """Run a block of Python; what it prints is not shown."""
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(self.folder):
+            exec(compile(code, "<page>", "exec"), {"__name__": "page"})
+
+
+def _filtered(lines: list[str], program: str, argument: str) -> list[str]:
+    if program == "grep":
+        return [line for line in lines if argument in line]
+    if program == "head":
+        return lines[: int(argument.removeprefix("-"))]
+    raise ValueError(f"only head and grep can follow in a console block, was {program!r}")
 
 
 @contextlib.contextmanager
@@ -270,7 +289,7 @@ def _write_prices(path: Path) -> None:
 def refreshed(text: str) -> str:
     """Return a page with its tables and its screens as they are now; a screen that only shows another time stays."""
     text = _MADE.sub(lambda found: "\n".join([f"{found[1]}", *TABLES[found[2]](), "", found[3]]), text)
-    if "```console" not in text:
+    if not _BLOCK.search(text):
         return text
     with desk() as place:
         return _BLOCK.sub(lambda found: _replayed(place, found), text)
@@ -278,12 +297,15 @@ def refreshed(text: str) -> str:
 
 def _replayed(place: Desk, found: re.Match[str]) -> str:
     kind, body = found[1], found[2]
-    if kind != "console":
-        place.folder.joinpath(kind.partition(" ")[2]).write_text(body, encoding="utf-8")
-        return found[0]
-    commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
-    now = "".join(f"$ {command}\n{place.prints(command)}" for command in commands)
-    return found[0] if settled(now) == settled(body) else f"```console\n{now}```"
+    if kind == "console":
+        commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
+        now = "".join(f"$ {command}\n{place.prints(command)}" for command in commands)
+        return found[0] if settled(now) == settled(body) else f"```console\n{now}```"
+    if name := kind.partition(" ")[2]:
+        place.folder.joinpath(name).write_text(body, encoding="utf-8")
+    elif not body.startswith("@hookimpl"):
+        place.executes(body)
+    return found[0]
 
 
 def settled(text: str) -> str:

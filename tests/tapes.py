@@ -49,7 +49,8 @@ def random_case(seed, bars=None):
     n = bars or rng.choice((rng.randint(2, 8), rng.randint(5, 40), rng.randint(30, 120)))
     law = _law(rng)
     tape, orders = _bars(rng, n)
-    return Case(tape, orders, law, _initial(rng, law), _actions(rng, n), _sizes(rng, n))
+    case = Case(tape, orders, law, _initial(rng, law), _actions(rng, n), _sizes(rng, n))
+    return _calm(rng, case) if rng.random() < 0.2 else case
 
 
 def rulebook(**fields):
@@ -113,8 +114,8 @@ def _law(rng):
         margin=margin,
         margin_share=rng.choice((1.0, 1.0, 0.5, 0.3, rng.random() + 0.01)),
         max_position=rng.choice((1, 2, 3, 10)),
-        max_daily_loss=rng.choice((OFF, OFF, tick * rng.randint(1, 300))),
-        max_loss=rng.choice((OFF, OFF, tick * rng.randint(1, 900))),
+        max_daily_loss=rng.choice((OFF, OFF, tick * rng.randint(1, 60), tick * rng.randint(20, 400))),
+        max_loss=rng.choice((OFF, OFF, OFF, tick * rng.randint(3, 90), tick * rng.randint(30, 900))),
         max_trades_per_day=rng.choice((OFF, OFF, OFF, 1, 2, 5)),
         cooldown_bars=rng.choice((0, 0, 1, 2, 7)),
         slippage=rng.choice((0, 1, 1, 2, 9)),
@@ -122,6 +123,18 @@ def _law(rng):
         percent=rng.choice((0.01, 0.003, 0.0007)) if percent else 0.0,
         minimum=rng.choice((0, 1_000_000)) if percent else 0,
     )
+
+
+def _calm(rng, case):
+    """Let positions be held for long, until a limit on losses or the clock ends them."""
+    tick, bars = int(case.law["tick_micros"][0]), len(case.tape)
+    case.orders["stop"] = case.orders["target"] = 0
+    case.tape["flat"][:-5:2] = case.tape["missed"][:-5:2] = case.tape["rolled"][:-5] = 0
+    case.orders["carry_open"][:-5] = case.tape["open"][:-5]
+    case.law["max_loss"] = rng.choice((OFF, tick * rng.randint(10, 200)))
+    case.law["max_daily_loss"] = rng.choice((OFF, tick * rng.randint(10, 200)))
+    actions = np.array(rng.choices((0, 1, 2), (30, 1, 1), k=bars), np.int8)
+    return case._replace(initial=8 * case.initial, actions=actions)
 
 
 def _initial(rng, law):

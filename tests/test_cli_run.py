@@ -305,19 +305,20 @@ def test_a_killed_run_is_not_listed(home, capsys):
 
 def started(home, *arguments):
     """A process that has begun the work of a run and is not yet done."""
-    line = command("run", "small.toml", "-p", "slow.py", "--set", "agent.use=slow", *arguments)
-    process = subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = opened(home, "run", "small.toml", "-p", "slow.py", "--set", "agent.use=slow", *arguments)
     assert process.stderr.readline() == "working\n"
     return process
 
 
+def opened(home, *arguments):
+    line = command(*arguments)
+    return subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def test_a_reader_that_has_enough_is_no_error(home):
-    line = command("run", "small.toml", "--runs-dir", "piped")
-    process = subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdout.close()
-    err = process.stderr.read()
-    process.stderr.close()
-    process.wait(30)
+    with opened(home, "run", "small.toml", "--runs-dir", "piped") as process:
+        process.stdout.close()
+        err = process.stderr.read()
 
     assert err == ""
     assert len(list((home / "piped").glob("*/*/manifest.json"))) == 1

@@ -6,6 +6,7 @@ of Chicago, bars of 5 minutes and named by their start, prices in points.
 
 from typing import Any
 
+import attrs
 import numpy as np
 import pandas as pd
 
@@ -201,6 +202,26 @@ def test_bars_that_do_not_exist_move_no_mark():
 
     assert whole.loc[fewer.index, columns].equals(fewer[columns])
     assert fewer["missed"].tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_no_entry_after_a_time_counts_seconds():
+    times = pd.date_range("2024-07-01 09:59", "2024-07-01 10:01", freq="30s", tz="America/Chicago").tz_convert("UTC")
+    frame = bars(("2024-07-01 09:00", "2024-07-01 09:20")).set_axis(times.as_unit("ns").rename("time"))
+    market = lay(frame, MNQ, Session(no_entry_after="10:00"), pd.Timedelta("30s"))
+
+    # the second bar closes at 10:00:00, the third at 10:00:30
+    assert market.tape["late"].tolist() == [0, 0, 1, 1, 1]
+
+
+def test_no_entry_after_a_time_holds_to_the_last_bar_of_a_day_without_a_close():
+    always = attrs.evolve(MNQ, calendar="24/7")
+    frame = bars(("2024-07-01 16:45", "2024-07-01 17:05"))
+    session = Session(no_entry_after="10:00", flat_by_close=False)
+    market = lay(frame, always, session, SIZE)
+
+    # the day begins at 17:00: the bar of 16:55 closes with the day before
+    assert market.tape["day"].tolist() == [0, 0, 0, 1, 1]
+    assert market.tape["late"].tolist() == [1, 1, 1, 0, 0]
 
 
 ROLL_WEEK = (("2024-06-14 15:40", "2024-06-14 15:55"), ("2024-06-16 17:00", "2024-06-16 17:05"))

@@ -270,14 +270,13 @@ TABLE = [
     ),
     Case(
         "margin: the closing leg's commission comes off before a reversal is sized",
-        # equity at the close 1000 of bar 1: 3402.10 + (1000 - 1001) x 0.50 - 0.62 = 3400.98; less 0.62 = 3400.36:
-        # one contract. At the close 999 of bar 2, short from 999: 3402.10 - 0.62 - 1.00 - 0.62 (long closed at 999)
-        # - 0.62 = 3399.24: none
-        [QUIET, FIRST, (1000, 1000, 999, 999), QUIET],
-        [BUY, SELL, BUY, HOLD],
-        # long 1001 -> 999: -2 ticks; short 999 -> 1000 + 1: -2 ticks
-        [long(1, 1001, 2, 999, "signal", -2.24, 2.00, 1.00), short(2, 999, 3, 1001, "signal", -2.24, 1.00, 0.00)],
-        balance=3_402.10,
+        # equity at the close 1000 of bar 1: 3401.42 - 1 x 0.50 - 0.62 = 3400.30, enough for one contract; less 0.62
+        # for the closing leg it is 3399.68, which carries none
+        [QUIET, FIRST, QUIET, QUIET],
+        [BUY, SELL, HOLD, HOLD],
+        # long 1001 -> 999
+        [long(1, 1001, 2, 999, "signal", -2.24, 2.00, 1.00)],
+        balance=3_401.42,
         denied={"margin": 1},
     ),
     Case(
@@ -289,6 +288,15 @@ TABLE = [
         [long(1, 1001, 3, 989, "max-loss", -7.24, 8.50, 2.00)],
         rules={"max_loss": 10_000_000},
         denied={"max-loss": 1},
+    ),
+    Case(
+        "max loss counts from a peak that was reached while the position was held",
+        # peak at the close 1030 of bar 2; 1010 is 20 ticks = $10 below it, though still above the entry
+        [QUIET, FIRST, (1005, 1030, 1005, 1030), (1020, 1020, 1010, 1010), (1012, 1060, 1012, 1060), QUIET],
+        [BUY, HOLD, HOLD, HOLD, HOLD, HOLD],
+        # 1012 - 1 - 1001 = 10 ticks = $5
+        [long(1, 1001, 4, 1011, "max-loss", 3.76, 2.00, 14.50)],
+        rules={"max_loss": 10_000_000},
     ),
     Case(
         "a loss of all there is ends the run without a limit too",
@@ -345,7 +353,7 @@ def test_fills_are_those_worked_out_by_hand(case):
     tape, orders = tapes.records(case.bars, **case.columns)
     law = tapes.rulebook(**{"slippage": 1, "per_contract": 620_000} | case.rules)
     account = Account(tape, orders, law, initial_balance=case.balance)
-    sizes = np.broadcast_to(np.array(case.sizes, np.int64), len(tape))
+    sizes = np.broadcast_to(np.array(case.sizes, np.int64), len(tape)).copy()
     equity = account.run(np.array(case.actions, np.int8), sizes=sizes)
     times = pd.DatetimeIndex(orders["time"], tz="UTC")
     out = outcome(account, equity, times, np.full(len(tape), "", object), catalogue()["MNQ"])

@@ -116,7 +116,7 @@ def test_trades_by_hand():
     assert trades["expectancy_ticks"] == pytest.approx(-181.2 / 2.5)
     assert (trades["average_win"], trades["average_loss"]) == (33.76, -124.36)
     assert trades["payoff"] == pytest.approx(33.76 / 124.36)
-    assert (trades["best"], trades["worst"]) == (48.76, -242.48)
+    assert (trades["largest_net"], trades["smallest_net"]) == (48.76, -242.48)
     assert (trades["longest_winning_run"], trades["longest_losing_run"]) == (1, 1)
     assert trades["average_bars_held"] == 1.5
     assert (trades["first_day"], trades["last_day"]) == ("2024-01-30", "2024-02-01")
@@ -172,7 +172,7 @@ def test_no_trades():
     undefined = {name for name, value in figures["trades"].items() if value is None}
     assert undefined == {
         *("win_rate", "profit_factor", "expectancy", "expectancy_ticks", "average_win", "average_loss", "payoff"),
-        *("best", "worst", "average_bars_held", "first_day", "last_day"),
+        *("largest_net", "smallest_net", "average_bars_held", "first_day", "last_day"),
     }
     assert (figures["trades"]["count"], figures["trades"]["net"], figures["net_profit"]) == (0, 0.0, 0.0)
     assert figures["costs"]["break_even_slippage"] is None
@@ -197,7 +197,12 @@ def test_one_trade():
     figures = small(trades=table(ROWS[:1]), hours=HOURS[:1])
     assert figures["trades"]["count"] == figures["trades"]["longest_winning_run"] == 1
     assert figures["trades"]["profit_factor"] is None
-    assert figures["trades"]["best"] == figures["trades"]["worst"] == figures["trades"]["expectancy"] == 18.76
+    assert (
+        figures["trades"]["largest_net"]
+        == figures["trades"]["smallest_net"]
+        == figures["trades"]["expectancy"]
+        == 18.76
+    )
 
 
 def test_all_wins():

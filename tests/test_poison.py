@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_read_is_a_data_error(name, content, folder, capsy
     assert not (folder / "runs").exists()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, 4_000), st.binary(max_size=4), st.integers(0, 40)), min_size=1, max_size=4)
 )
@@ -169,7 +169,7 @@ def test_no_edit_of_a_file_ends_in_a_traceback(edits, folder, capsys):
 
 POISONED_FILES = {
     "not TOML": "format = ",
-    "binary": b"\x00\xff\xfe\x01" * 50,
+    "binary": "\x00\xff\xfe\x01" * 50,
     "no format": STRATEGY.replace("format = 1", ""),
     "a later format": STRATEGY.replace("format = 1", "format = 99"),
     "no strategy": "format = 1\n",
@@ -191,8 +191,7 @@ POISONED_FILES = {
 
 @pytest.mark.parametrize("poison", POISONED_FILES)
 def test_poisoned_strategy_files_are_strategy_errors(poison, folder, capsys):
-    content = POISONED_FILES[poison]
-    (folder / "s.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / "s.toml").write_bytes(POISONED_FILES[poison].encode("latin-1"))
 
     code, err = refused(capsys, "s.toml")
 
@@ -274,6 +273,9 @@ OWN = {
         "infinite": "return view.bars[['close']].where(view.bars['close'] > view.bars['close'].iloc[:5].min(), np.inf)",
         "the future": "return view.bars[['close']].shift(-1)",
         "the whole history": "return view.bars[['close']] / view.bars['close'].std()",
+        "a window in the middle": "return view.bars[['close']].rolling(5, center=True).mean()",
+        "the day's high": "return view.bars[['high']].groupby(view.bars.index.date).transform('max')",
+        "filled backwards": "return view.bars[['close']].where(view.bars['close'].diff() > 8).bfill()",
         "a hand on the bars": "view.bars['close'] += 1\nreturn view.bars[['close']].copy()",
         "a length of its own": "return pd.DataFrame({str(len(view.bars)): view.bars['close']})",
     },

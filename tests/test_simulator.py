@@ -7,8 +7,10 @@ from mnqcore.api.values import ExitReason
 from mnqcore.rules import OFF, Denial
 from mnqcore.simulator.account import Account
 from mnqcore.simulator.records import STEP, TRADE
+from mnqcore.strategy.settings import Session
+from mnqcore.tape import lay
 from tests.reference import Reference
-from tests.tapes import random_case, records, rulebook
+from tests.tapes import Case, random_case, records, rulebook
 
 TRADE_FIELDS = [name for name in TRADE.names or () if name != "lane"]
 STEP_FIELDS = list(STEP.names or ())
@@ -127,6 +129,28 @@ def test_the_reference_agrees_with_a_sizer_that_is_asked():
 
 def test_every_field_of_step_agrees_with_the_reference():
     steps_agree_on(range(200_000, 201_000))
+
+
+@pytest.mark.parametrize("flat_by_close", [True, False])
+def test_the_reference_agrees_on_the_real_calendar(make_view, flat_by_close):
+    view = make_view(days=130, holes=40.0)
+    session = Session(flat_by_close=flat_by_close, no_entry_after="14:00")
+    frame = view.bars.copy()
+    frame[["open", "high", "low", "close"]] = frame[["open", "high", "low", "close"]].div(view.factor, axis=0)
+    market = lay(frame, view.instrument, session, view.bar_size)
+    rng = np.random.default_rng(int(flat_by_close))
+    bars = len(market.tape)
+    market.orders["stop"], market.orders["target"] = rng.integers(0, 2_000, (2, bars))
+    law = rulebook(slippage=1, per_contract=620_000, max_daily_loss=3_000_000_000, max_position=3, cooldown_bars=3)
+    actions = rng.choice(4, bars, p=(0.96, 0.02, 0.02, 0)).astype(np.int8)
+    sizes = rng.integers(0, 5, bars)
+    case = Case(market.tape, market.orders, law, 50_000_000_000, actions, sizes)
+
+    slow = agrees(case, 1, {"sizes": sizes}, sizes.tolist())
+
+    assert len(market.rolls) > 0
+    forced = {ExitReason.SESSION, ExitReason.SESSION_MISSED} if flat_by_close else {ExitReason.ROLL}
+    assert {trade["reason"] for trade in slow.trades} >= forced | {ExitReason.STOP, ExitReason.TARGET}
 
 
 @pytest.mark.proof

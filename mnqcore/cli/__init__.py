@@ -105,7 +105,7 @@ def _report(error: Exception) -> int:
 
 
 def _interrupted(error: click.Abort) -> int:
-    if isinstance(error.__cause__, EOFError):
+    if isinstance(error.__cause__ or error.__context__, EOFError):
         click.echo("error: the input ended before the question was answered  (exit 1)", err=True)
         return 1
     click.echo("interrupted  (exit 130)", err=True)

@@ -107,16 +107,18 @@ def verify(context: Context, name: str) -> int:
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def rm(context: Context, names: tuple[str, ...], yes: bool) -> None:
-    """Delete runs from disk."""
+def rm(context: Context, names: tuple[str, ...], yes: bool) -> int:
+    """Delete runs from disk. Exit code 1 if you think better of it."""
     from mnqcore.runs import open_run, remove
 
     found = {run.path: run for run in (open_run(name, context.runs_dir) for name in names)}
-    if not yes:
-        click.confirm(f"delete {', '.join(run.name for run in found.values())}?", abort=True, err=True)
+    if not yes and not click.confirm(f"delete {', '.join(run.name for run in found.values())}?", err=True):
+        click.echo("nothing was deleted", err=True)
+        return 1
     for run in found.values():
         remove(run)
         click.echo(f"deleted {run.name}")
+    return 0
 
 
 def _verdict(level: Level) -> str:

@@ -93,7 +93,7 @@ def _head(metrics: Document, manifest: Document) -> list[str]:
     source = f"{plugins['data']['use']} {plugins['data']['params'].get('path', '')}".strip()
     hours = "cash session" if session["rth"] else "all hours"
     lead = _count(session["flat_lead"], "bar")
-    flat = f"flat {lead} before the close" if session["flat_by_close"] else "held over the close"
+    flat = f"flat {lead} before close" if session["flat_by_close"] else "held over the close"
     slip = f"{_count(costs['slippage_ticks'], 'tick')} slippage a fill"
     lines = [
         *filled(metrics["strategy"], [f"{instrument['name']} {manifest['bar_size']}", span, *size]),
@@ -128,6 +128,7 @@ def _choice(word: str, chosen: Document) -> str:
 
 _ROWS = (("net profit", "net_profit", 2), ("max drawdown", "max_drawdown", 2), ("Sharpe (daily)", "sharpe", 2),
          ("trades", "trades", 0))  # fmt: skip
+_RUNGS = 4
 _CELLS = (13, 7, 13, 13, 10, 10)
 
 
@@ -169,7 +170,9 @@ def _ratios(metrics: Document, manifest: Document) -> list[str]:
     if chance is not None:
         lines.append(f"chance to lose {dollars(limit)} from a peak within a year: {percent(chance)} (resampled days)")
     if metrics["ended_by_max_loss"]:
-        lines.append(f"ENDED by the loss limit of {dollars(limit)} at {metrics['ended_by_max_loss'][:16]} UTC")
+        lines.append(
+            f"ENDED by the loss limit of {dollars(limit)} at {metrics['ended_by_max_loss'][:16].replace('T', ' ')} UTC"
+        )
     if metrics["ruin_day"]:
         lines.append(f"RUIN on {metrics['ruin_day']}: equity was 0 or less")
     return [*lines, ""]
@@ -187,7 +190,7 @@ def _trades(metrics: Document, manifest: Document) -> list[str]:
     if not trades["count"]:
         return ["trades   none"]
     average = f"avg {dollars(trades['expectancy'])} = {fixed(trades['expectancy_ticks'], 1)} ticks net"
-    ladder, even = costs["net_at_slippage"], costs["break_even_slippage"]
+    ladder, even = _rungs(costs), costs["break_even_slippage"]
     nets = " / ".join(fixed(net, 0) for net in ladder.values())
     zero = [] if even is None else [f"even at {even:.2f}" if even >= 0 else "a loss even at 0"]
     return [
@@ -205,6 +208,13 @@ def _trades(metrics: Document, manifest: Document) -> list[str]:
         ),
         *filled("slippage", [f"if {' / '.join(ladder)} ticks: {nets}", *zero]),
     ]
+
+
+def _rungs(costs: Document) -> dict[str, float]:
+    """Return net profit at a few slippages: at none, at half of this run's, at this run's and at a tick more."""
+    ladder, ticks = costs["net_at_slippage"], costs["slippage_ticks"]
+    few = ladder if len(ladder) <= _RUNGS else sorted({0, ticks // 2, ticks, ticks + 1})
+    return {str(rung): ladder[str(rung)] for rung in few}
 
 
 def _exits(metrics: Document, manifest: Document) -> list[str]:

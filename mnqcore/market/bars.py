@@ -183,12 +183,12 @@ def _doubled(frame: pd.DataFrame) -> bool:
 def _column_complaints(frame: pd.DataFrame) -> list[str]:
     missing = [name for name in _COLUMNS if name not in frame]
     complaints = [f"no column {', '.join(missing)}"] if missing else []
-    for name in frame.columns:
+    for name, column in frame.items():
         if name == "contract":
-            if frame[name].isna().any():
+            if column.isna().any():
                 complaints.append("contract is missing in some bars")
-        elif frame[name].dtype != np.float64:
-            complaints.append(f"{name} is {frame[name].dtype}, not float64")
-        elif name in _COLUMNS and not np.isfinite(frame[name].to_numpy()).all():
+        elif column.dtype != np.float64:
+            complaints.append(f"{name} is {column.dtype}, not float64")
+        elif name in _COLUMNS and not np.isfinite(column.to_numpy()).all():
             complaints.append(f"{name} has values that are not finite")
     return complaints

@@ -30,8 +30,8 @@ _ORDER = (
 class Outcome:
     """One lane's result.
 
-    `trades`: one row a round trip, prices raw, money in dollars. `columns`: its numbers as arrays, `reason` as ExitReason:
-    figures are made of them faster than of a table. `equity`: dollars at each close, float64 (bars,).
+    `trades`: one row a round trip, prices raw, money in dollars. `columns`: the same numbers as arrays, `reason` as
+    ExitReason: what `summarise` takes fastest. `equity`: dollars at each close, float64 (bars,).
     `denied`: reason -> entries refused. `counts`: what else was counted. `ended_at`: the bar at which a loss limit
     ended the run, or None.
     """

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SAMPLE = 5_000
 """The most bars that are looked at: the last ones."""
 _FEWEST = 60
-_CUTS = (0.55, 0.8)
-"""Where the future is redrawn and cut off, as shares of the sample; its last bar but one is a third place."""
+_CUT = 0.6
+"""Where the future is redrawn and cut off, as a share of the sample; its last bar but one is a second place."""
 
 
 def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
@@ -41,7 +41,7 @@ def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
     if bars < _FEWEST:
         return 0
     for choice, compute in _pieces(strategy):
-        findings = _findings(choice, compute, sample, [*(int(bars * share) for share in _CUTS), bars - 2])
+        findings = _findings(choice, compute, sample, [int(bars * _CUT), bars - 2])
         if findings:
             raise _refused(choice, findings)
     return bars

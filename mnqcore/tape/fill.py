@@ -16,17 +16,30 @@ from mnqcore.tape.records import BAR, ORDER
 
 
 def _fill(
-    tape: Any, orders: Any, opens: Any, highs: Any, lows: Any, closes: Any, times: Any, days: Any, tick: float
-) -> None:
+    tape: Any,
+    orders: Any,
+    opens: Any,
+    highs: Any,
+    lows: Any,
+    closes: Any,
+    times: Any,
+    days: Any,
+    tick: float,
+    never: int,
+) -> float:
+    highest = 0.0
     for at in range(opens.shape[0]):
         bar, order = tape[at], orders[at]
-        bar.open, bar.high = np.rint(opens[at] / tick), np.rint(highs[at] / tick)
-        bar.low, bar.close = np.rint(lows[at] / tick), np.rint(closes[at] / tick)
+        first, high, low, last = opens[at] / tick, highs[at] / tick, lows[at] / tick, closes[at] / tick
+        highest = max(highest, abs(first), abs(high), abs(low), abs(last))
+        bar.open, bar.high, bar.low, bar.close = np.rint(first), np.rint(high), np.rint(low), np.rint(last)
         bar.day = days[at]
         bar.flat = bar.missed = bar.rolled = bar.late = 0
         order.carry_open, order.time = bar.open, times[at]
-        order.stop = order.target = order.bars_to_flat = 0
+        order.stop = order.target = 0
         order.sizer_signal = order.reward_signal = 0.0
+        order.bars_to_flat = never
+    return highest
 
 
 def _read(kind: Any) -> Any:
@@ -37,7 +50,7 @@ def _read(kind: Any) -> Any:
 def _compiled() -> Any:
     records = (types.Array(numba.from_dtype(kind), 1, "C") for kind in (BAR, ORDER))
     reads = (*(_read(types.float64),) * 4, _read(types.int64), _read(types.int32))
-    signature = types.void(*records, *reads, types.float64)
+    signature = types.float64(*records, *reads, types.float64, types.int64)
     try:
         return numba.njit(signature, cache=True, error_model="numpy")(_fill)
     except RuntimeError:  # numba found no folder that it may write to
@@ -45,8 +58,9 @@ def _compiled() -> Any:
 
 
 fill = _compiled()
-"""fill(tape, orders, opens, highs, lows, closes, times, days, tick): write BAR and ORDER records, every field of them.
+"""fill(tape, orders, opens, highs, lows, closes, times, days, tick, never): write all of BAR and ORDER records.
 
-Prices, float64, become ticks, each rounded to the nearest as `Instrument.to_ticks` does; `times` are int64, `days` int32;
-a carried open is the bar's own; all other fields are 0. All arrays are (bars,).
+All arrays are (bars,). Prices, float64, become ticks, each rounded to the nearest as by `Instrument.to_ticks`; `times`
+are int64, `days` int32. A carried open is the bar's own, `bars_to_flat` is `never`, all other fields are 0. Returns the
+largest price, in ticks, of either sign; ticks are without meaning where it is beyond 63 bits.
 """

@@ -120,11 +120,12 @@ def _records(joined: Stitched, located: Located, instrument: Instrument) -> tupl
     bars = joined.bars
     tape, orders = _blank(len(bars))
     prices = {name: bars[name].to_numpy(np.float64) for name in _PRICES}
-    _refuse_unreckonable(prices, bars.index, instrument)
     days = np.zeros(len(bars), np.int32)
     np.cumsum(located.day[1:] != located.day[:-1], out=days[1:])
     times = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
-    fill(tape, orders, *prices.values(), times, days, instrument.tick_size)
+    highest = fill(tape, orders, *prices.values(), times, days, instrument.tick_size, _NEVER)
+    if highest > _HIGHEST:
+        raise _unreckonable(prices, bars.index, instrument)
     other = np.flatnonzero(joined.carry_open != prices["open"])  # the first bar of a contract; NaN differs as well
     carried = joined.carry_open[other]
     known = ~np.isnan(carried)
@@ -133,17 +134,16 @@ def _records(joined: Stitched, located: Located, instrument: Instrument) -> tupl
     return tape, orders
 
 
-def _refuse_unreckonable(prices: dict[str, NDArray[np.float64]], times: pd.Index, instrument: Instrument) -> None:
-    """Refuse prices whose worth in micro-units would not fit 64 bits."""
-    for name, column in prices.items():
-        if max(column.max(), -column.min()) > _HIGHEST * instrument.tick_size:
-            at = int(np.abs(column).argmax())
-            raise DataError(
-                "a price is too high to be reckoned with",
-                where=f"{name} of the bar at {times[at]}",
-                found=f"{column[at]:g}",
-                next=f"{instrument.name} has ticks of {instrument.tick_size:g}: is it the right instrument?",
-            )
+def _unreckonable(prices: dict[str, NDArray[np.float64]], times: pd.Index, instrument: Instrument) -> DataError:
+    """Return the error that names the highest price: its worth in micro-units would not fit 64 bits."""
+    name = max(prices, key=lambda column: np.abs(prices[column]).max())
+    at = int(np.abs(prices[name]).argmax())
+    return DataError(
+        "a price is too high to be reckoned with",
+        where=f"{name} of the bar at {times[at]}",
+        found=f"{prices[name][at]:g}",
+        next=f"{instrument.name} has ticks of {instrument.tick_size:g}: is it the right instrument?",
+    )
 
 
 def _blank(count: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
@@ -181,13 +181,15 @@ def _mark_clock(
     first = first[first < len(start)]
     tape["rolled"][first] = 1
     tape["missed"][first] = 1
-    orders["bars_to_flat"] = np.where(to_flat == _FOREVER, _NEVER, np.maximum(to_flat, 0) // size)
+    if session.flat_by_close or rolls:
+        orders["bars_to_flat"] = np.where(to_flat == _FOREVER, _NEVER, np.maximum(to_flat, 0) // size)
     if session.no_entry_after is not None:
-        limit = _minutes(session.no_entry_after, calendar.instrument.day_start)
-        local = pd.DatetimeIndex(start + size, tz="UTC").tz_convert(calendar.instrument.timezone)
-        begin = _minutes(calendar.instrument.day_start, "00:00")
-        since = (local.hour * 60 + local.minute - begin) % 1440
-        tape["late"][(np.asarray(since) > limit) & (tape["late"] == 0)] = 1
+        limit = _minutes(session.no_entry_after, calendar.instrument.day_start) * 60
+        local = pd.DatetimeIndex(start, tz="UTC").tz_convert(calendar.instrument.timezone)
+        begin = _minutes(calendar.instrument.day_start, "00:00") * 60
+        began = (local.hour * 3600 + local.minute * 60 + local.second - begin) % 86_400
+        # The size comes after the remainder: the bar that closes a trading day closes 24 hours into it.
+        tape["late"][(np.asarray(began) + size / 1e9 > limit) & (tape["late"] == 0)] = 1
 
 
 def _last_moment(time: pd.Timestamp, calendar: Calendar) -> int:
