@@ -22,7 +22,11 @@ from mnqcore.plugins import load
 from mnqcore.rules import Denial
 
 ROOT = Path(__file__).parents[1]
-PAGES = {path.relative_to(ROOT).as_posix(): path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]}
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path
+    for pattern in ("*.md", "docs/*.md", "examples/*.md", "examples/*/*.md")
+    for path in sorted(ROOT.glob(pattern))
+}
 EXAMPLES = [path for path in ROOT.glob("examples/*/*") if path.suffix in {".md", ".py", ".toml"}]
 FENCE = re.compile(r"^```(\S*)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FAILING = {"wrong.toml", "path.toml"}
@@ -214,7 +218,7 @@ def whole(text):
 
 
 def toml_blocks():
-    for path in [*PAGES.values(), *(path for path in EXAMPLES if path.suffix == ".md")]:
+    for path in PAGES.values():
         for name, body in blocks(path.read_text(encoding="utf-8"), "toml"):
             if name not in FAILING:
                 yield pytest.param(body, id=f"{path.relative_to(ROOT).as_posix()}:{name or body[:20].strip()}")

@@ -129,6 +129,22 @@ def test_a_strategy_file_uses_it(clean, tmp_path):
     assert "cost" in refused.stderr
 
 
+def test_a_backtest_runs_on_its_pieces(clean, tmp_path):
+    file = tmp_path / "patient.toml"
+    file.write_text(STRATEGY)
+
+    done = mnq(clean, "run", file, "--set", "data.days=20", "--runs-dir", tmp_path / "runs", "--format", "json")
+
+    found = json.loads(done.stdout)
+    assert found["metrics"]["trades"]["count"] > 0
+    assert found["metrics"]["reward"]["name"] == "patience"
+    plugins = found["manifest"]["plugins"]
+    assert {key for key, plugin in plugins.items() if plugin["distribution"] == "mnq-patience"} == {
+        "features.path", "sizer", "reward",
+    }  # fmt: skip
+    assert "plugin 'broken' (mnq-broken 0.3) was not loaded" in done.stderr
+
+
 def test_a_strategy_file_that_needs_the_broken_one_is_told_why(clean, tmp_path):
     file = tmp_path / "broken.toml"
     file.write_text(STRATEGY.replace('"patience", cost = 0.25', '"broken"'))
