@@ -16,6 +16,7 @@ def install(tmp_path, monkeypatch):
 
     def write(distribution, version, code, *, module=None, entry=None, requires=(), entry_points=None):
         module = module or distribution.replace("-", "_")
+        monkeypatch.delitem(sys.modules, module, raising=False)  # another test's module of that name
         (site / f"{module}.py").write_text(textwrap.dedent(code))
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
