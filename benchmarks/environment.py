@@ -55,7 +55,8 @@ class Peers:
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return self._read()
+        seconds: dict[str, float] = self._read()
+        return seconds
 
     def close(self) -> None:
         """Let the process end."""

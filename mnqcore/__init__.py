@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from mnqcore.errors import DataError, MnqError, PluginError
     from mnqcore.hookspecs import Register, hookimpl
-    from mnqcore.market.bars import resample
+    from mnqcore.market.bars import resample, size_text
     from mnqcore.market.calendar import Calendar
     from mnqcore.market.instruments import Instrument
     from mnqcore.market.store import read_bars
@@ -56,6 +56,7 @@ _HOMES = {
     "read_bars": "mnqcore.market.store",
     "resample": "mnqcore.market.bars",
     "run": "mnqcore.stages.run",
+    "size_text": "mnqcore.market.bars",
     "state": "mnqcore.api",
 }
 """name -> module that defines it."""
@@ -84,6 +85,7 @@ __all__ = [
     "read_bars",
     "resample",
     "run",
+    "size_text",
     "state",
 ]
 

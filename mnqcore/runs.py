@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import shutil
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "mnq.run/1"
 _LIBRARIES = ("numpy", "numba", "pandas", "pyarrow", "pandas-market-calendars", "pandas-ta-classic")
+_ABANDONED = 86_400  # seconds after which what a killed process left is removed
 _SHORTEST = 4  # characters of a run's name that may stand for it
 
 
@@ -169,6 +171,8 @@ class Draft:
         """
         texts = {"resolved.toml": resolved, "metrics.json": to_json(metrics)}
         try:
+            self._partial.mkdir(parents=True, exist_ok=True)  # gone if the work took longer than a day
+            os.utime(self._partial)
             for name, text in texts.items():
                 (self._partial / name).write_text(text, encoding="utf-8", newline="\n")
             for name, table in tables.items():
@@ -179,9 +183,11 @@ class Draft:
             self._write_manifest(manifest)
             log = "".join(f"{line}\n" for line in self._log)
             (self._partial / "log.jsonl").write_text(log, encoding="utf-8", newline="\n")
-            return Run(_place(self._partial, self.home / f"{self.started:%Y%m%dT%H%M%SZ}-{self.digest[:8]}").resolve())
+            kept = Run(_place(self._partial, self.home / f"{self.started:%Y%m%dT%H%M%SZ}-{self.digest[:8]}").resolve())
         except OSError as error:
             raise MnqError("the run cannot be written", where=str(self.home), found=str(error)) from error
+        _sweep(self.base)
+        return kept
 
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
         written = sorted(path for path in self._partial.rglob("*") if path.is_file())
@@ -241,6 +247,7 @@ def remove(run: Run) -> None:
     """Delete a run from disk, out of sight first, so that a half-deleted one is never listed."""
     hidden = run.path.with_name(f".partial-removed-{run.path.name}")
     try:
+        os.utime(run.path)  # so that a run kept meanwhile does not take it for abandoned
         run.path.rename(hidden)
         shutil.rmtree(hidden)
     except OSError as error:
@@ -281,6 +288,14 @@ def _place(partial: Path, wanted: Path) -> Path:
             continue
         return place
     raise UsageError(f"cannot name the run: {wanted} and 999 more exist")
+
+
+def _sweep(base: Path) -> None:
+    """Remove what killed processes left under a directory of runs, once it is old enough to be nobody's work."""
+    for folder in base.glob("*/.partial-*"):
+        with contextlib.suppress(OSError):  # another process was faster
+            if folder.stat().st_mtime < time.time() - _ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

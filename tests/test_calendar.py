@@ -106,6 +106,31 @@ def test_there_is_no_session_on_a_holiday():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("day", "traded"),
+    [
+        ("2021-04-02", True),  # on a first Friday, that of the jobs report, it opens for the morning
+        ("2022-04-15", False),
+        ("2023-04-07", True),
+        ("2024-03-29", False),
+        ("2025-04-18", False),
+        ("2026-04-03", True),
+    ],
+)
+def test_good_friday_is_a_morning_or_no_day_at_all(day, traded):
+    noon = chicago(f"{day} 12:00")
+    days = FULL.sessions(noon - pd.Timedelta(days=1), noon).index.astype(str).tolist()
+
+    assert (day in days) == traded
+    assert len(days) == 1 + traded
+
+
+def test_times_that_nanoseconds_hardly_hold_are_refused():
+    for time in (pd.Timestamp.min, pd.Timestamp.max):
+        with pytest.raises(DataError, match="outside the years"):
+            FULL.locate(pd.DatetimeIndex([time.floor("s") + pd.Timedelta(seconds=time.year < 2000)], tz="UTC"))
+
+
 def test_the_afternoon_break_existed_until_june_2021():
     before, after = session(FULL, "2021-06-25"), session(FULL, "2021-06-28")
     bars = times("2021-06-25 15:10", "2021-06-25 15:15", "2021-06-25 15:25", "2021-06-25 15:30", "2021-06-28 15:15")

@@ -125,6 +125,8 @@ def test_bad_rows_are_left_out_when_asked(source, tmp_path):
     [
         (["check", "none.csv", "--instrument", "MNQ"], DataError, "no such file"),
         (["check", "none.csv"], UsageError, "--instrument"),
+        (["check", "", "--instrument", "MNQ"], DataError, "directory, not a file"),
+        (["import", ".", "--to", "a.parquet", "--instrument", "MNQ"], DataError, "directory, not a file"),
         (["check", "none.csv", "--instrument", "MNX"], UsageError, "did you mean 'MNQ'"),
         (["check", "none.csv", "--instrument", "MNQ", "--bar-size", "five"], DataError, "not a bar size"),
         (["import", "none.csv", "--to", "a.csv", "--instrument", "MNQ"], DataError, "parquet"),

@@ -191,13 +191,17 @@ def test_json_is_the_result_alone(home):
         (["run", "missing.toml"], 3, "missing.toml"),
         (["run", "small.toml", "-p", "raises.py", "--set", "agent.use=raises"], 4, "agent 'raises' raised OSError: no"),
         (["run", "small.toml", "-p", "peeks.py", "--set", "agent.use=peeks"], 4, "agent 'peeks' looks into the future"),
+        (["run", "small.toml", "--data", ""], 3, "path must name a file"),
         (["run", "small.toml", "--data", "missing.csv"], 5, "missing.csv"),
+        (["run", "small.toml", "--data", "."], 5, "this is a directory"),
+        (["run", "small.toml", "--data", "year1.csv"], 5, "year1.csv"),
     ],
 )
 def test_exit_codes_and_nothing_on_stdout(arguments, code, words, folder, capsys):
     agent = "from mnqcore import *\n@plugin\nclass A:\n    warmup = 0\n    def signals(self, view):\n        {}\n"
     agent += "@hookimpl\ndef register_agents(register):\n    register('{}', A)\n"
     (folder / "strategies.toml").write_text(STRATEGIES)
+    (folder / "year1.csv").write_text("time,open,high,low,close,volume\n0001-01-01 00:00,1,1,1,1,1\n")
     (folder / "raises.py").write_text(agent.format("raise OSError('no')", "raises"))
     (folder / "peeks.py").write_text(agent.format("return (view.bars.close.shift(-1) > 18e3).astype('int8')", "peeks"))
 

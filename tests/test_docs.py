@@ -1,11 +1,13 @@
 """The documentation: what it shows is what the program prints, what it names is there, and what is there it names."""
 
 import contextlib
-import importlib.util
+import importlib.machinery
 import inspect
 import re
 import shlex
+import types
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -36,9 +38,10 @@ FAILING = {"wrong.toml", "path.toml"}
 @pytest.fixture(scope="module")
 def refresh():
     """The script that makes what pages show."""
-    spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = importlib.machinery.SourceFileLoader("refresh", str(ROOT / "docs" / "refresh.py"))
+    module = types.ModuleType("refresh")
+    module.__file__ = loader.path
+    loader.exec_module(module)
     return module
 
 
@@ -108,8 +111,8 @@ def test_the_readme_says_how_to_start_with_and_without_make():
     used = {target for page in PAGES for target in re.findall(r"^make (\w+)|`make (\w+)", text_of(page), re.MULTILINE)}
     assert {"demo", "test"} <= {one or other for one, other in used} <= targets
     assert "py -m venv .venv" in text
-    torch = re.search(r"pip install (torch==\S+) --index-url https://download.pytorch.org/whl/cpu", text)
-    assert torch[1] in (ROOT / "constraints.txt").read_text().splitlines()
+    (torch,) = re.findall(r"pip install (torch==\S+) --index-url https://download.pytorch.org/whl/cpu", text)
+    assert torch in (ROOT / "constraints.txt").read_text().splitlines()
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -146,10 +149,12 @@ def commands():
 
 def parse(words):
     """Parse a command line as `mnq` would, down to the last subcommand, and call nothing."""
-    context, command, name = None, cli, "mnq"
+    context: Any = None
+    command: Any = cli
+    name: Any = "mnq"
     while True:
         context = command.make_context(name, words, parent=context)
-        rest = [*getattr(context, "_protected_args", ()), *context.args]
+        rest = [*context._protected_args, *context.args]
         if not isinstance(command, click.Group) or not rest:
             return
         name, command, words = command.resolve_command(context, rest)
@@ -169,12 +174,12 @@ def test_every_command_parses(tmp_path, monkeypatch):
             pytest.fail(f"{where}: {line}: {error.format_message()}")
 
 
-def options(command, above=()):
+def options(command: Any, above=()):
     """Yield (command, spellings of an option) of a command and its subcommands, but those that are taken everywhere."""
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden:
             yield " ".join(above), tuple(option.opts)
-    for name in command.list_commands(None) if isinstance(command, click.Group) else ():
+    for name in COMMANDS if command is cli else getattr(command, "commands", {}):
         yield from options(command.get_command(None, name), (*above, name))
 
 

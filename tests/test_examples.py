@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import mnqcore
-from mnqcore import BarRequest, Entry, MarketView, Step, causality, strategy
+from mnqcore import BarRequest, Calendar, Entry, MarketView, Step, causality, strategy
 from mnqcore.hookspecs import HOOK_KINDS, OBSERVERS
 from mnqcore.market.instruments import catalogue
 from mnqcore.plugins import load
@@ -34,7 +34,8 @@ def piece(name, **parameters):
 
 def view_of(columns):
     bars = pd.DataFrame(columns, dtype=float)
-    return MarketView(bars=bars, factor=bars.iloc[:, 0] * 0 + 2, instrument=MNQ, calendar=None, bar_size=None)
+    two, size = pd.Series(2.0, index=bars.index), pd.Timedelta("5min")
+    return MarketView(bars=bars, factor=two, instrument=MNQ, calendar=Calendar(MNQ), bar_size=size)
 
 
 def filled(cls, **values):
@@ -42,15 +43,9 @@ def filled(cls, **values):
     return cls(**{field.name: np.zeros(2, dtype=np.int64) for field in attrs.fields(cls)} | values)
 
 
-@pytest.fixture
-def small():
-    """Settings that make a run of an example short."""
-    return {"sawtooth": {"data.last": "2025-01-15"}}.get
-
-
 @pytest.mark.parametrize("name", ALONE)
-def test_an_example_runs_with_its_own_file_alone(name, tmp_path, small):
-    changes = small(name) or {"data.days": 8}
+def test_an_example_runs_with_its_own_file_alone(name, tmp_path):
+    changes = {"data.last": "2025-01-15"} if name == "sawtooth" else {"data.days": 8}
 
     result = mnqcore.run(FILE, name, set=changes, plugins=plugins(name), runs_dir=tmp_path)
 

@@ -88,6 +88,7 @@ def test_the_wheel_is_what_runs_and_holds_only_its_packages(clean):
     installed = {path.name for path in site.iterdir() if not path.name.startswith(("__", "parent.pth"))}
     assert {name for name in installed if "-" not in name} == {"mnqcore", "mnqplugins", "mnq_patience", "mnq_broken"}
     assert (site / "mnqcore" / "py.typed").is_file()
+    assert (site / "mnqplugins" / "py.typed").is_file()
     assert (site / "mnqcore" / "market" / "instruments.toml").is_file()
 
 

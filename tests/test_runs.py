@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import os
 import shutil
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -188,6 +190,33 @@ class TestWhatIsKept:
         wanted = "20260102T030405Z-01234567"
         assert sorted(made) == sorted([wanted, *(f"{wanted}-{number}" for number in range(2, 9))])
         assert {path.name for path in (tmp_path / "x").iterdir()} == set(made)
+
+    def test_what_killed_processes_left_is_removed_after_a_day(self, tmp_path):
+        hours = {".partial-1-old": 25, ".partial-2-young": 23, "20200101T000000Z-01234567": 9_999}
+        for name, age in hours.items():
+            folder = tmp_path / "other" / name
+            folder.mkdir(parents=True)
+            (folder / "manifest.json").write_text("{}")
+            os.utime(folder, (time.time() - age * 3600,) * 2)
+        draft = Draft(base=tmp_path, strategy="x", digest="0" * 64)
+        draft.begin()
+
+        run = draft.keep(resolved="", metrics={}, tables={}, manifest={})
+
+        assert {path.name for path in (tmp_path / "other").iterdir()} == set(hours) - {".partial-1-old"}
+        assert list((tmp_path / "x").iterdir()) == [run.path]
+
+    def test_a_run_of_more_than_a_day_is_kept_though_another_swept(self, tmp_path):
+        long, short = (Draft(base=tmp_path, strategy="x", digest=digit * 64) for digit in "01")
+        long.begin()
+        short.begin()
+        for folder in (tmp_path / "x").iterdir():
+            os.utime(folder, (time.time() - 90_000,) * 2)
+
+        kept = [draft.keep(resolved="a", metrics={}, tables={}, manifest={}) for draft in (short, long)]
+
+        assert [run.resolved for run in kept] == ["a", "a"]
+        assert {path for path in (tmp_path / "x").iterdir()} == {run.path for run in kept}
 
     def test_a_run_that_fails_leaves_nothing_and_no_directory(self, tmp_path):
         with pytest.raises(DataError):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mnqcore import BarRequest
 from mnqcore.errors import DataError
-from mnqcore.market.bars import validate
+from mnqcore.market.bars import HOW, validate
 from mnqcore.market.calendar import Calendar
 from mnqcore.market.files import Layout, read
 from mnqcore.market.instruments import catalogue
@@ -78,6 +78,36 @@ def test_counts_since_1970_are_read_in_their_unit(bars, tmp_path, nanoseconds):
     same(read(path, Layout()).frame, bars)
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0001-01-01 00:00:00", "9999-12-31 00:00:00", "9999-12-31T00:00:00Z", "2100-01-01 00:00", "1970-12-31 23:59",
+        "12/31/9999 10:00", 99_999_999_999, 9_300_000_000_000, 10**18 * 9, "1e30", "1e400",
+    ],
+)  # fmt: skip
+def test_times_of_no_bars_age_are_named_with_their_file(bars, tmp_path, time):
+    path = write(tmp_path / "a.csv", bars.iloc[:3], time=[time] * 3)
+
+    with pytest.raises(DataError, match="outside the years 1971 to 2099") as caught:
+        read(path, Layout())
+
+    assert caught.value.facts["where"] == str(path)
+    if "1e" not in str(time):
+        assert caught.value.facts["found"] == f"{time} in row 1 of 3"
+
+
+def test_one_time_of_no_bars_age_among_sound_ones_is_found(bars, tmp_path):
+    times = bars.index.strftime("%Y-%m-%d %H:%M:%S").to_numpy().astype(object)
+    times[70] = "9999-01-01 00:00:00"
+
+    with pytest.raises(DataError, match=f"9999-01-01 00:00:00 in row 71 of {len(bars)}"):
+        read_file(write(tmp_path / "a.csv", bars, time=times), MNQ)
+    late = bars.set_axis(pd.DatetimeIndex(times.astype("M8[us]"), name="time"))
+    late.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=f"9999-01-01 00:00:00 in row 71 of {len(bars)}"):
+        read_file(tmp_path / "a.parquet", MNQ)
+
+
 @pytest.mark.parametrize("sep", [",", ";", "\t", "|"])
 def test_columns_and_separators_are_found(bars, tmp_path, sep):
     names = {"time": "Timestamp", "open": "Open", "high": " HIGH", "low": "l", "close": "<CLOSE>", "volume": "Vol"}
@@ -116,7 +146,7 @@ def test_a_decimal_comma_is_read(bars, tmp_path):
 def test_dates_that_can_be_read_two_ways_are_asked_about(bars, tmp_path):
     path = write(tmp_path / "a.csv", bars, time=bars.index.strftime("%m/%d/%Y %H:%M"))  # 6 to 11 March
 
-    with pytest.raises(DataError, match="--dates day-first or --dates month-first"):
+    with pytest.raises(DataError, match=r"mnq data import .* --dates day-first \(or month-first\)"):
         read(path, Layout())
     same(read(path, Layout(dates="month-first")).frame, bars)
 
@@ -194,7 +224,7 @@ def test_the_shorter_last_bar_of_a_session_begins_on_the_grid(tmp_path):
 def test_without_evidence_the_stamp_is_asked_for(bars, tmp_path):
     path = write(tmp_path / "a.csv", bars.iloc[20:100])
 
-    with pytest.raises(DataError, match="--stamp start or --stamp end"):
+    with pytest.raises(DataError, match=r'data.stamp = "start" \(or "end"\), or: mnq data import .* --stamp start'):
         read_file(path, MNQ)
     assert read_file(path, MNQ, stamp="end").bars.index[0] == bars.index[19]
 
@@ -362,3 +392,70 @@ def test_the_file_source_refuses_bad_bars(bars, tmp_path):
     bad.to_parquet(tmp_path / "in.parquet")
     with pytest.raises(DataError, match="1 range"):
         File(path=str(tmp_path / "in.parquet")).bars(request())
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (".", "this is a directory, not a file"),
+        ("..", "this is a directory, not a file"),
+        ("/", "this is a directory, not a file"),
+        ("folder.parquet", "this is a directory, not a file"),
+        ("~nobody-of-this-name/bars.csv", "no such file"),
+        ("b" * 300 + ".parquet", "no such file"),
+        ("a\0b.csv", "no such file"),
+    ],
+)
+def test_what_is_no_file_is_told(tmp_path, monkeypatch, path, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.parquet").mkdir()
+    (tmp_path / "folder.json").write_text("{}")
+
+    with pytest.raises(DataError, match=says) as caught:
+        File(path=path).bars(request())
+
+    assert caught.value.facts["where"] == path
+
+
+@pytest.mark.parametrize("path", ["", "  "])
+def test_an_empty_path_is_no_path(path):
+    with pytest.raises(ValueError, match="path must name a file"):
+        File(path=path)
+
+
+def test_columns_are_resampled_in_a_known_way():
+    with pytest.raises(ValueError, match="'delta:average' must end in one of " + ", ".join(HOW)):
+        File(path="a.csv", columns=("delta:average",))
+
+
+def test_every_error_of_the_file_source_names_the_file_and_no_option_of_another_command_alone(bars, tmp_path):
+    bad = bars.copy()
+    bad.iloc[40, bad.columns.get_loc("high")] = 1.0
+    texts = {
+        "bad.csv": write(tmp_path / "bad.csv", bad),
+        "one.csv": write(tmp_path / "one.csv", bars.iloc[:1]),
+        "middle.csv": write(tmp_path / "middle.csv", bars.iloc[20:100]),
+        "early.csv": write(tmp_path / "early.csv", bars.iloc[:5], time=pd.date_range("1971-01-02", periods=5, freq="5min")),
+        "names.csv": write(tmp_path / "names.csv", bars, names={"open": "bid"}),
+        "dates.csv": write(tmp_path / "dates.csv", bars, time=bars.index.strftime("%m/%d/%Y %H:%M")),
+        "zone.csv": write(tmp_path / "zone.csv", bars),
+        "rubbish.parquet": tmp_path / "rubbish.parquet",
+        "none.csv": tmp_path / "none.csv",
+    }  # fmt: skip
+    texts["rubbish.parquet"].write_text("rubbish")
+    stamps, zones = {"middle.csv": "auto"}, {"zone.csv": "Mars/Olympus"}
+
+    for name, path in texts.items():
+        source = File(path=str(path), stamp=stamps.get(name, "start"), zone=zones.get(name, "UTC"))
+        with pytest.raises(DataError) as caught:
+            source.bars(request())
+        facts = caught.value.facts
+        assert facts["where"] == str(path), name
+        assert "--" not in facts.get("next", "").partition("mnq data import FILE --to ")[0], name
+
+
+def test_sizes_are_shown_as_they_are_written(bars, tmp_path):
+    path = write(tmp_path / "in.csv", bars)
+
+    with pytest.raises(DataError, match="5 min, asked for 30 sec"):
+        File(path=str(path)).bars(request(pd.Timedelta("30s")))

@@ -333,6 +333,8 @@ def test_defaults_need_not_be_complete(report, plugins, tmp_path):
          ["4:20: error: commission must be a number, was an array"]),
         ("[strategy.a]\nagent.use = 'flat'\nsizer.use = 'mnq:kelly'\nbracket.use = 'none'",
          ["4:13: error: sizer 'mnq:kelly' needs the distance to a stop, and bracket 'none' sets none"]),
+        ("[strategy.a]\nagent.use = 'flat'\ndata = { use = 'file', path = '' }",
+         ["4:1: error: path must name a file, was ''"]),
         ("[[strategy]]\na = 1", ["2:3: error: strategy must be a table, was an array"]),
         ("defaults = 3\n[strategy.a]\nagent.use='flat'", ["2:12: error: defaults must be a table, was 3"]),
         ("requires = 'x'\n[strategy.a]\nagent.use='flat'",
@@ -348,6 +350,52 @@ def test_each_mistake_has_its_own_words(report, text, expected):
     found = [head for head in heads(report(text)) if "no strategy in this file" not in head]
 
     assert found == expected
+
+
+LEAVE = "leave no bar to trade in when flat_by_close is on"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("bar_size = '1 day'", [f"4:12: error: bars of 1 day {LEAVE}"]),
+        ("bar_size = '12 hours'", [f"4:12: error: bars of 12 hours {LEAVE}"]),
+        ("bar_size = '460 min'", [f"4:12: error: bars of 460 min {LEAVE}"]),  # 3 x 460 min = 23 hours
+        ("session.flat_lead = 300", [f"4:21: error: bars of 5 min {LEAVE} and flat_lead is 300"]),
+        ("bar_size = '130 min'\nsession.rth = true", [f"4:12: error: bars of 130 min {LEAVE}"]),  # of 390
+    ],
+)
+def test_bars_too_long_to_be_flat_after(report, written, expected):
+    text = report(f"[strategy.a]\nagent.use = 'flat'\n{written}")
+
+    assert heads(text) == expected
+    assert "= set session.flat_by_close = false" in text
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "bar_size = '1 day'\nsession.flat_by_close = false",
+        "bar_size = '11 hours'\nsession.flat_lead = 1",
+        "bar_size = '459 min'",
+        "bar_size = '129 min'\nsession.rth = true",
+        "bar_size = '1 day'\nsession = { rth = true, flat_by_close = false }",
+    ],
+)
+def test_bars_of_which_a_session_has_enough(tmp_path, plugins, written):
+    path = tmp_path / "s.toml"
+    path.write_text(f"format = 1\n[strategy.a]\nagent.use = 'flat'\n{written}")
+
+    assert [each.name for each in check(path, plugins)] == ["a"]
+
+
+def test_a_strategy_may_complete_the_long_bars_of_the_defaults(tmp_path, plugins):
+    path = tmp_path / "s.toml"
+    path.write_text(
+        "format = 1\n[defaults]\nbar_size = '1 day'\n[strategy.a]\nagent.use = 'flat'\nsession.flat_by_close = false\n"
+    )
+
+    assert [each.bar_size for each in check(path, plugins)] == ["1 day"]
 
 
 def test_an_unknown_parent_suggests(report):

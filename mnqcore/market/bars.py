@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnqcore.errors import DataError
-from mnqcore.market.checks import Finding, Findings, check
+from mnqcore.market.checks import Finding, Findings, check, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,22 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-__all__ = ["HOW", "PRICES", "Finding", "Findings", "bar_size", "check", "native_size", "resample", "validate"]
+__all__ = [
+    "HOW",
+    "IMPORT",
+    "PRICES",
+    "Finding",
+    "Findings",
+    "bar_size",
+    "check",
+    "native_size",
+    "resample",
+    "size_text",
+    "validate",
+]
+
+IMPORT = "mnq data import FILE --to NEW.parquet --instrument NAME"
+"""How a file is imported; hints add the option that tells what could not be found out."""
 
 PRICES = ("open", "high", "low", "close")
 _COLUMNS = (*PRICES, "volume")
@@ -98,7 +113,7 @@ def native_size(bars: pd.DataFrame, calendar: Calendar) -> pd.Timedelta:
     raise DataError(
         "the bar size cannot be read off the times",
         found=f"{len(times)} times, {len(offset)} of them in trading hours",
-        next='give it: --bar-size "5 min"',
+        next=f'{IMPORT} --bar-size "5 min"',
     )
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 _DAY = 86_400_000_000_000
-_FIRST_YEAR, _LAST_YEAR = 1971, 2099
+FIRST_YEAR, LAST_YEAR = 1971, 2099
+"""Times beyond these years are mistakes: a wrong unit, a format read wrongly."""
 _MARGIN = 4 * _DAY  # sessions of a neighbouring decade that can still reach a time: a long weekend
 
 
@@ -151,9 +152,9 @@ class Calendar:
 
     def _table(self, start: int, end: int) -> _Table:
         first, last = (int(moment.astype("M8[Y]").astype(int)) + 1970 for moment in _moments(start, end))
-        if first < _FIRST_YEAR or last > _LAST_YEAR:
+        if first < FIRST_YEAR or last > LAST_YEAR:
             raise DataError(
-                f"a time lies outside the years {_FIRST_YEAR} to {_LAST_YEAR}",
+                f"a time lies outside the years {FIRST_YEAR} to {LAST_YEAR}",
                 found=" .. ".join(str(np.datetime64(ns, "ns"))[:19] for ns in (start, end)),
                 next="check the unit and the format of the time column",
             )
@@ -190,7 +191,8 @@ def _ns(moment: pd.Timestamp) -> int:
 
 
 def _moments(start: int, end: int) -> tuple[np.datetime64, np.datetime64]:
-    return np.datetime64(start, "ns") - _MARGIN, np.datetime64(end, "ns") + _MARGIN
+    last = np.iinfo(np.int64).max  # beyond it numpy would begin again at the other end
+    return np.datetime64(max(start - _MARGIN, -last), "ns"), np.datetime64(min(end + _MARGIN, last), "ns")
 
 
 def _last_at(starts: Ints, ns: Ints) -> Ints:

@@ -139,12 +139,21 @@ def check(bars: pd.DataFrame, instrument: Instrument, calendar: Calendar, bar_si
     return Findings(
         bars=len(bars),
         expected=len(expected),
-        bar_size=_size_text(bar_size),
+        bar_size=size_text(bar_size),
         start=_text(index.min()) if len(index) else "-",
         end=_text(index.max()) if len(index) else "-",
         contracts=tuple(names),
         all=tuple(found[kind] for kind in KINDS),
     )
+
+
+def size_text(size: pd.Timedelta) -> str:
+    """Return a bar size as strategy files write it: "5 min", "1 hour", "30 sec"."""
+    seconds = size.total_seconds()
+    for unit, length in (("day", 86400), ("hour", 3600), ("min", 60)):
+        if seconds % length == 0:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} sec"
 
 
 def _contracts(bars: pd.DataFrame) -> tuple[Ints, list[str]]:
@@ -225,14 +234,6 @@ def _finding_lines(finding: Finding) -> list[str]:
 
 def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 4]} ..."
-
-
-def _size_text(size: pd.Timedelta) -> str:
-    seconds = size.total_seconds()
-    for unit, length in (("day", 86400), ("hour", 3600), ("min", 60)):
-        if seconds % length == 0:
-            return f"{seconds / length:g} {unit}"
-    return f"{seconds:g} s"
 
 
 def _text(time: pd.Timestamp) -> str:

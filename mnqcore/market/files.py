@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import attrs
 import numpy as np
 
 from mnqcore.errors import DataError
-from mnqcore.market.bars import PRICES
+from mnqcore.market.bars import IMPORT, PRICES
+from mnqcore.market.calendar import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +30,8 @@ _NAMES = {
 }
 """what is needed -> the names it goes by, in lower case, the surest first."""
 
-_EPOCHS = ((1_000_000_000, 1e11), (1_000_000, 1e14), (1_000, 1e17), (1, float("inf")))
-"""(nanoseconds of a unit, numbers below which a count since 1970 is in it)."""
+_EPOCHS = (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", 2.0**63))
+"""(unit, numbers below which a count since 1970 is in it)."""
 
 _DOTTED = re.compile(r"^\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d\d)\b")
 
@@ -68,8 +70,7 @@ def read(path: Path, layout: Layout) -> Rows:
     Raises:
         DataError: no such file, no such columns, times that can be read in two ways.
     """
-    if not path.is_file():
-        raise DataError("no such file", where=str(path), next="give the path of a CSV or parquet file")
+    _refuse_no_file(path)
     import pandas as pd
 
     raw = _parquet(path) if path.suffix == ".parquet" else _csv(path, layout)
@@ -85,6 +86,13 @@ def read(path: Path, layout: Layout) -> Rows:
     frame = pd.DataFrame(columns, index=time)[readable]
     taken = ", ".join(f"{ours} = {theirs!r}" for ours, theirs in names.items() if ours != theirs.lower())
     return Rows(frame=frame, unreadable=int((~readable).sum()), notes=(f"columns taken: {taken}",) if taken else ())
+
+
+def _refuse_no_file(path: Path) -> None:
+    if os.path.isfile(path):  # unlike the Path's own, False for a name that the system cannot even look up
+        return
+    what = "this is a directory, not a file" if os.path.isdir(path) else "no such file"
+    raise DataError(what, where=str(path), next="give the path of a CSV or parquet file")
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -135,9 +143,15 @@ def _columns(raw: pd.DataFrame, layout: Layout, path: Path) -> dict[str, str]:
             f"no column {', '.join(absent)}",
             where=str(path),
             found=", ".join(map(str, raw.columns))[:200],
-            next="name the file's columns: --time, --open, --high, --low, --close, --volume, --contract",
+            next=_column_hint(set(absent) <= set(layout.extra)),
         )
     return names
+
+
+def _column_hint(further: bool) -> str:
+    if further:
+        return "name one that the file has, in data.columns or with --column"
+    return f"{IMPORT} --time COLUMN --open COLUMN ... says which is which"
 
 
 def _numbers(column: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -158,7 +172,25 @@ def _times(raw: pd.DataFrame, names: dict[str, str], layout: Layout, path: Path)
         times = _epochs(column, path)
     else:
         times = _texts(column.astype("str"), layout, path)
+    _refuse_other_ages(times, column, path)
     return _in_utc(times, layout.zone, path).as_unit("ns").rename("time")
+
+
+def _refuse_other_ages(times: pd.DatetimeIndex, column: pd.Series, path: Path) -> None:
+    """Refuse what no bar can be of; far enough off, nanoseconds could not even hold it."""
+    years = np.asarray(times.year, dtype=np.float64)  # NaN where there is no time
+    wrong = np.flatnonzero((years < FIRST_YEAR) | (years > LAST_YEAR))
+    if len(wrong):
+        raise _other_age(path, f"{column.iloc[wrong[0]]} in row {wrong[0] + 1:,} of {len(column):,}")
+
+
+def _other_age(path: Path, found: str) -> DataError:
+    return DataError(
+        f"a time lies outside the years {FIRST_YEAR} to {LAST_YEAR}",
+        where=str(path),
+        found=found,
+        next="mend or remove such rows; if all are, check the unit and the format of the time column",
+    )
 
 
 def _epochs(column: pd.Series, path: Path) -> pd.DatetimeIndex:
@@ -170,10 +202,12 @@ def _epochs(column: pd.Series, path: Path) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(pd.to_datetime(column.astype("str"), format="%Y%m%d", errors="coerce"))
     if not largest > 3e8:
         raise DataError("the time column holds small numbers, not times", where=str(path), found=f"up to {largest:g}")
-    nanoseconds = next(length for length, below in _EPOCHS if largest < below)
+    unit = next((unit for unit, below in _EPOCHS if largest < below), None)
+    if unit is None:
+        raise _other_age(path, f"{largest:g}")
     missing = column.isna().to_numpy()
-    counts = column.fillna(0).round().to_numpy(np.int64) * nanoseconds
-    return pd.DatetimeIndex(np.where(missing, np.datetime64("NaT", "ns"), counts.view("M8[ns]"))).tz_localize("UTC")
+    counts = column.fillna(0).round().to_numpy(np.int64).view(f"M8[{unit}]")
+    return pd.DatetimeIndex(np.where(missing, np.array("NaT", counts.dtype), counts)).tz_localize("UTC")
 
 
 def _texts(column: pd.Series, layout: Layout, path: Path) -> pd.DatetimeIndex:
@@ -208,7 +242,7 @@ def _date_order(parts: pd.DataFrame, path: Path) -> str:
         "dates can be read day first or month first",
         where=str(path),
         found=f"e.g. {parts[0].iloc[0]}{parts[1].iloc[0]}{parts[2].iloc[0]}; no number above 12 tells",
-        next="--dates day-first or --dates month-first",
+        next=f"{IMPORT} --dates day-first (or month-first)",
     )
 
 
@@ -236,5 +270,5 @@ def _in_utc(times: pd.DatetimeIndex, zone: str, path: Path) -> pd.DatetimeIndex:
             f"times cannot be read in the zone {zone}",
             where=str(path),
             found=str(error).splitlines()[0][:200],
-            next="--zone ZONE, such as UTC or America/Chicago",
+            next=f'data.zone = "America/Chicago", or: {IMPORT} --zone America/Chicago',
         ) from error

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 
 from mnqcore.errors import DataError
+from mnqcore.market.bars import IMPORT
 from mnqcore.market.calendar import Calendar
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class _Rows:
                 "a contract has two bars at one time",
                 where=str(self.index[row]),
                 found=f"{int(same.sum())} such, the first of {self.names[self.contract[row]] or 'the series'}",
-                next="mnq data import with --drop-bad keeps the first of each",
+                next=f"{IMPORT} --drop-bad keeps the first of each",
             )
 
     def firsts(self) -> Ints:

@@ -6,24 +6,30 @@ An import reads a file as it is, decides what its times mean, counts what is wro
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+import os.path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
 import numpy as np
 
 from mnqcore.errors import DataError
 from mnqcore.market import files
-from mnqcore.market.bars import Findings, bar_size, check, native_size, validate
+from mnqcore.market.bars import IMPORT, Findings, bar_size, check, native_size, validate
 from mnqcore.market.calendar import Calendar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
 
     from mnqcore.market.instruments import Instrument
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 FORMAT = "mnq.bars/1"
 _SHAPE = ("open", "high", "low", "close", "volume", "contract")
@@ -53,11 +59,12 @@ class Manifest:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Read:
-    """Bars read from any file: times are bar starts, faults are still in.
+    """Bars read from the file `path`: times are bar starts, faults are still in.
 
     `evidence` says in words what decided the meaning of the times and what was taken for what.
     """
 
+    path: Path
     bars: pd.DataFrame
     bar_size: pd.Timedelta
     stamp: str
@@ -75,6 +82,23 @@ class Imported:
     read: Read
 
 
+def _naming(
+    function: Callable[Concatenate[Path, _Arguments], _Result],
+) -> Callable[Concatenate[Path, _Arguments], _Result]:
+    """Let every DataError of a function say which file it is about: the checks below know bars, not files."""
+
+    @functools.wraps(function)
+    def named(path: Path, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return function(path, *args, **kwargs)
+        except DataError as error:
+            error.facts = {"where": str(path), **error.facts}
+            raise
+
+    return named
+
+
+@_naming
 def read_file(
     path: Path,
     instrument: Instrument,
@@ -109,6 +133,7 @@ def read_file(
     bars = rows.frame if stamp == "start" else rows.frame.set_axis(_starts(rows.frame.index, calendar, size))
     findings = check(bars, instrument, calendar, size)
     return Read(
+        path=path,
         bars=bars,
         bar_size=size,
         stamp=stamp,
@@ -135,15 +160,21 @@ def sound(read: Read, *, drop_bad: bool = False) -> tuple[pd.DataFrame, dict[str
     if not drop_bad:
         raise DataError(
             "these bars cannot be used as they are",
-            found=", ".join(f"{count:,} {kind}" for kind, count in faults.items()),
-            next="mnq data import FILE --drop-bad leaves such rows out, orders the rest, and counts both",
+            where=str(read.path),
+            found=_counted(faults),
+            next=f"{IMPORT} --drop-bad leaves such rows out, orders the rest, and counts both",
         )
     bars = _usable(read.bars)
     if bars.empty:
-        raise DataError("no usable bar is left", found=", ".join(f"{count:,} {kind}" for kind, count in faults.items()))
+        raise DataError("no usable bar is left", where=str(read.path), found=_counted(faults))
     return validate(bars), faults
 
 
+def _counted(faults: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in faults.items())
+
+
+@_naming
 def read_bars(
     path: Path,
     instrument: Instrument,
@@ -165,6 +196,7 @@ def read_bars(
     return sound(read)[0], read.bar_size
 
 
+@_naming
 def import_file(
     path: Path,
     target: Path,
@@ -209,8 +241,7 @@ def read_manifest(path: Path) -> Manifest | None:
     Raises:
         DataError: the manifest cannot be read, or the file is not the one that it describes.
     """
-    beside = manifest_path(path)
-    if path.suffix != ".parquet" or not path.is_file() or not beside.is_file():
+    if path.suffix != ".parquet" or not os.path.isfile(path) or not os.path.isfile(beside := manifest_path(path)):
         return None
     try:
         known = json.loads(beside.read_text(encoding="utf-8"))
@@ -251,7 +282,12 @@ def _stored_bars(path: Path, manifest: Manifest, columns: tuple[str, ...]) -> pd
     import pandas as pd
 
     if absent := sorted(set(columns) - set(manifest.columns)):
-        raise DataError(f"no column {', '.join(absent)}", where=str(path), found=", ".join(manifest.columns))
+        raise DataError(
+            f"no column {', '.join(absent)}",
+            where=str(path),
+            found=", ".join(manifest.columns),
+            next=f"import the file again, with --column {absent[0]}",
+        )
     kept = [name for name in manifest.columns if name in _SHAPE or name in columns]
     return validate(pd.read_parquet(path, columns=kept))
 
@@ -280,7 +316,7 @@ def _told_stamp(times: pd.Index[Any], calendar: Calendar) -> tuple[str, str]:
     raise DataError(
         "it cannot be told whether times are bar starts or bar ends",
         found=told,
-        next="--stamp start or --stamp end",
+        next=f'data.stamp = "start" (or "end"), or: {IMPORT} --stamp start (or end)',
     )
 
 

@@ -10,6 +10,7 @@ from mnqcore.api.values import Entry, Step
 from mnqcore.market.instruments import MICRO
 from mnqcore.rules import OFF, Denial
 from mnqcore.simulator import kernel
+from mnqcore.simulator.decision import ASKS
 from mnqcore.simulator.records import ASK, LEDGER, RULES, STEP, TRADE
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Account:
                 self._asks[lane : lane + 1],
             )
             if status != kernel.FULL:
-                return bool(status == kernel.ASKS)
+                return bool(status == ASKS)
             grown = np.zeros(max(1024, 2 * len(self.trades[lane])), TRADE)
             grown[: len(self.trades[lane])] = self.trades[lane]
             self.trades[lane] = grown

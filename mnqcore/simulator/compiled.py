@@ -8,8 +8,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from mnqcore.tape import records as tape_records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+_MONTH = 30 * 24 * 3600  # seconds
 
 # `_nrt=False`: kernels allocate nothing, and without it numba counts references to every array at every call, with
 # atomic instructions that took two thirds of an order's time.
@@ -56,12 +60,21 @@ def _folder() -> Path | None:
     for parent in (Path(__file__).parent / "__pycache__", user_cache / "mnq"):
         try:
             folder = parent / tag
+            if not folder.exists():
+                _remove_old(parent)
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
         except OSError:
             continue
     return None
+
+
+def _remove_old(parent: Path) -> None:
+    """Remove what was made of other sources and lay idle for a month."""
+    for folder in parent.glob("mnq-*-*"):
+        if time.time() - folder.stat().st_mtime > _MONTH:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -13,11 +13,12 @@ from mnqcore.strategy import reading
 from mnqcore.strategy.model import Strategy
 from mnqcore.strategy.pieces import Pieces
 from mnqcore.strategy.resolve import Node, plant
-from mnqcore.strategy.settings import CHOICES, TABLES, USED, Plain
+from mnqcore.strategy.settings import CHOICES, TABLES, USED, Plain, can_trade
 
 if TYPE_CHECKING:
     from mnqcore.plugins import Plugins
     from mnqcore.strategy.collect import Collector
+    from mnqcore.strategy.settings import Session
 
 _PLAIN = tuple(field.name for field in attrs.fields(Plain))
 _NAME = frozenset(["name"])
@@ -48,6 +49,8 @@ class Builder:
         features = pieces.features(merged.get("features"))
         instrument = self.instrument(called, merged) if (called := self._called(merged)) is not None else None
         pieces.together(choices["sizer"], choices["bracket"], merged.get("sizer"))
+        if plain and instrument and tables["session"]:
+            self._together(merged, plain, tables["session"], instrument)
         if self.collect.findings or self.collect.partial or plain is None or instrument is None:
             return None
         return Strategy(
@@ -100,6 +103,16 @@ class Builder:
     def _table(self, cls: type, node: Node, key: str) -> Any:
         self.collect.note(cls, node, key)
         return self.collect.read(cls, node.plain(), node, key)
+
+    def _together(self, merged: Node, plain: Plain, session: Session, instrument: Instrument) -> None:
+        """Find bars so long that a session is over before one can be traded; [defaults] alone may yet be completed."""
+        if self.collect.partial or can_trade(plain.bar_size, session, instrument):
+            return
+        message = f"bars of {plain.bar_size} leave no bar to trade in when flat_by_close is on"
+        if session.flat_lead > 2:
+            message += f" and flat_lead is {session.flat_lead}"
+        keys = ("bar_size",) if merged.get("bar_size") else ("session", "flat_lead")
+        self.collect.add(message, merged, keys, hint="set session.flat_by_close = false, or take shorter bars")
 
     def _unknown_keys(self, merged: Node) -> None:
         for key in merged.table or {}:

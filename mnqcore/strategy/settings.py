@@ -18,6 +18,8 @@ _MOST = 1e9
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _BAR_SIZE = re.compile(r"([1-9][0-9]{0,3}) (sec|min|hour|day)s?")
 _SECONDS = {"sec": 1, "min": 60, "hour": 3600, "day": 86_400}
+_LONGEST = 23 * 3600
+"""Seconds of a whole session: the day less the daily halt."""
 _MONEY_HINT = "a limit is written as a positive amount in dollars"
 
 
@@ -98,10 +100,33 @@ def clock(text: str) -> str | None:
 
 def length(text: str) -> str | None:
     """Return why a text is not a bar size, or None. Read without pandas, so that checking a file stays light."""
-    found = _BAR_SIZE.fullmatch(text)
-    if found and int(found[1]) * _SECONDS[found[2]] <= _SECONDS["day"]:
+    if _BAR_SIZE.fullmatch(text) and seconds(text) <= _SECONDS["day"]:
         return None
     return f'must be a bar size such as "5 min" or "1 hour", at most a day, was {text!r}'
+
+
+def seconds(text: str) -> int:
+    """Return how long a sound bar size lasts."""
+    number, unit = text.removesuffix("s").split(" ")
+    return int(number) * _SECONDS[unit]
+
+
+def can_trade(bar_size: str, session: Session, instrument: Instrument) -> bool:
+    """Return whether bars are short enough that a session has one to trade in.
+
+    An order is decided on in the session's first bar at the earliest and fills in the second, which must begin before
+    the last `flat_lead` bars: in those the position is flat.
+    """
+    if not session.flat_by_close:
+        return True
+    length = _LONGEST
+    if session.rth:
+        length = min(length, (_of_day(instrument.cash_close) - _of_day(instrument.cash_open)) % _SECONDS["day"])
+    return (1 + session.flat_lead) * seconds(bar_size) < length
+
+
+def _of_day(clock: str) -> int:
+    return int(clock[:2]) * 3600 + int(clock[3:]) * 60
 
 
 def zone(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ from mnqcore import BarRequest, DataError, param, plugin
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_HOW = ("first", "last", "max", "min", "sum", "mean")
 
 
 @plugin
@@ -29,8 +33,12 @@ class File:
     )
 
     def __attrs_post_init__(self) -> None:
+        if not self.path.strip():
+            raise ValueError(f"path must name a file, was {self.path!r}")
         for name in ("start", "end"):
             _moment(name, getattr(self, name))
+        for column in self.columns:
+            _rule(column)
 
     def bars(self, request: BarRequest) -> pd.DataFrame:
         """Return float64 `open high low close volume`, `contract` if the file has it, and the further columns.
@@ -44,11 +52,12 @@ class File:
         if request.duration is not None:
             raise DataError(
                 "a file has no end to count back from",
+                where=self.path,
                 found=f"duration = {request.duration!r}",
                 next="set data.start and data.end",
             )
-        how = {name: rule or "last" for name, _, rule in (column.partition(":") for column in self.columns)}
-        path = Path(self.path).expanduser()
+        how = dict(_rule(column) for column in self.columns)
+        path = Path(os.path.expanduser(self.path))  # unlike the Path's own, leaves the home of nobody as it is
         bars, size = read_bars(
             path, request.instrument, stamp=self.stamp, zone=self.zone, sep=self.sep, columns=tuple(how)
         )
@@ -65,7 +74,7 @@ class File:
     def _sized(self, bars: pd.DataFrame, size: pd.Timedelta, request: BarRequest, how: dict[str, str]) -> pd.DataFrame:
         import pandas as pd
 
-        from mnqcore import Calendar, resample
+        from mnqcore import Calendar, resample, size_text
 
         calendar = Calendar(request.instrument, rth=request.session == "rth")
         if size != request.bar_size:
@@ -73,7 +82,7 @@ class File:
                 raise DataError(
                     "the file's bars do not make up bars of the size asked for",
                     where=self.path,
-                    found=f"{size}, asked for {request.bar_size}",
+                    found=f"{size_text(size)}, asked for {size_text(request.bar_size)}",
                     next="set bar_size to the file's or to a multiple of it",
                 )
             return resample(bars, request.bar_size, calendar, how)
@@ -90,6 +99,14 @@ class File:
             if end is not None:
                 bars = bars[bars.index < pd.to_datetime(end, utc=True)]
         return bars
+
+
+def _rule(column: str) -> tuple[str, str]:
+    """Return a further column's name and how it is resampled."""
+    name, _, how = column.partition(":")
+    if how and how not in _HOW:
+        raise ValueError(f"columns: {column!r} must end in one of {', '.join(_HOW)}")
+    return name, how or "last"
 
 
 def _moment(name: str, text: str | None) -> None:
