@@ -216,7 +216,7 @@ class TestWhatIsKept:
         kept = [draft.keep(resolved="a", metrics={}, tables={}, manifest={}) for draft in (short, long)]
 
         assert [run.resolved for run in kept] == ["a", "a"]
-        assert {path for path in (tmp_path / "x").iterdir()} == {run.path for run in kept}
+        assert set((tmp_path / "x").iterdir()) == {run.path for run in kept}
 
     def test_a_run_that_fails_leaves_nothing_and_no_directory(self, tmp_path):
         with pytest.raises(DataError):

@@ -431,11 +431,12 @@ def test_columns_are_resampled_in_a_known_way():
 def test_every_error_of_the_file_source_names_the_file_and_no_option_of_another_command_alone(bars, tmp_path):
     bad = bars.copy()
     bad.iloc[40, bad.columns.get_loc("high")] = 1.0
+    early = pd.date_range("1971-01-02", periods=5, freq="5min")
     texts = {
         "bad.csv": write(tmp_path / "bad.csv", bad),
         "one.csv": write(tmp_path / "one.csv", bars.iloc[:1]),
         "middle.csv": write(tmp_path / "middle.csv", bars.iloc[20:100]),
-        "early.csv": write(tmp_path / "early.csv", bars.iloc[:5], time=pd.date_range("1971-01-02", periods=5, freq="5min")),
+        "early.csv": write(tmp_path / "early.csv", bars.iloc[:5], time=early),
         "names.csv": write(tmp_path / "names.csv", bars, names={"open": "bid"}),
         "dates.csv": write(tmp_path / "dates.csv", bars, time=bars.index.strftime("%m/%d/%Y %H:%M")),
         "zone.csv": write(tmp_path / "zone.csv", bars),

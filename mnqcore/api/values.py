@@ -103,7 +103,8 @@ class Entry:
 
     Prices are raw, distances in raw price, money in dollars. `equity` is marked at close t less the commission of the
     closing leg of a reversal. `average_win` and `average_loss` are of net P&L, both >= 0. `signal` is what the sizer's
-    own `prepare` returned at bar t (NaN without it). `max_contracts` is what the limits and the margin still carry.
+    own `prepare` returned at bar t (0 without it). `max_contracts` is what the limits and the margin still carry.
+    The arrays are read-only and hold only while the sizer is called: copy what is kept.
     """
 
     side: Ints

@@ -68,6 +68,8 @@ class Account:
         self.denied = np.zeros((lanes, len(Denial)), np.int64)
         self.trades = [np.zeros(0, TRADE) for _ in range(lanes)]
         self._asks = np.zeros(lanes, ASK)
+        self._alone = _entry(self._asks[:1])  # of one lane: made once, since making it takes longer than an entry
+        self._answers = self.ledger["answer"]
         money = round(initial_balance * MICRO)
         for field in ("initial", "cash", "equity", "peak", "day_equity"):
             self.ledger[field] = money
@@ -162,11 +164,21 @@ class Account:
     def _answer(self, lanes: list[int], size_of: SizeOf | None) -> None:
         if size_of is None:
             raise TypeError("an account without sizes needs a sizer")
-        rows = self._asks[lanes[0] : lanes[0] + 1] if len(lanes) == 1 else self._asks[lanes]
-        self.ledger["answer"][lanes] = size_of(_entry(rows))
+        if len(self.ledger) == 1:
+            sizes = size_of(self._alone)
+            self._answers[0] = size = sizes[0]
+        else:
+            sizes = size_of(_entry(self._asks[lanes]))
+            self._answers[lanes] = sizes
+            size = sizes.min()
+        if size < 0:  # the kernel would ask again, for ever
+            raise ValueError(f"a size is below 0: {size}")
 
 
 def _entry(asks: Records) -> Entry:
+    """Return rows of ASK as plugins see them, read-only; those of a lane's own buffer change with its next entry."""
+    asks = asks.view()
+    asks.flags.writeable = False
     return Entry(lanes=asks["lane"], **{name: asks[name] for name in _ASK_FIELDS})
 
 
