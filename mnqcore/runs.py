@@ -52,6 +52,16 @@ class Run:
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
+    def strategy(self) -> str:
+        """Name of the strategy."""
+        return self.path.parent.name
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of everything in the strategy that can change a result."""
+        return str(self.manifest["digest"])
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """Versions, plugins, hashes and times."""
         document = _read_json(self.path / "manifest.json")

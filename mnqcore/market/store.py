@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os.path
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
@@ -22,7 +23,6 @@ from mnqcore.market.calendar import Calendar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import pandas as pd
 
@@ -176,7 +176,7 @@ def _counted(faults: dict[str, int]) -> str:
 
 @_naming
 def read_bars(
-    path: Path,
+    path: str | Path,
     instrument: Instrument,
     *,
     stamp: str = "start",
@@ -189,6 +189,7 @@ def read_bars(
     A file of the store is only held against its manifest; any other is checked in full, and refused if bars in it
     cannot be used. `columns` are the further columns to keep.
     """
+    path = Path(path)
     if manifest := read_manifest(path):
         return _stored_bars(path, manifest, columns), bar_size(manifest.bar_size)
     layout = files.Layout(extra=columns, zone=zone, sep=sep)

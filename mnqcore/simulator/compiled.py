@@ -78,5 +78,5 @@ def _remove_old(parent: Path) -> None:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Make a function part of each compiled function that calls it; for small ones that take no arrays."""
+    """Make a function part of each compiled function that calls it: a call costs as much as a quiet bar."""
     return numba.njit(inline="always", **_OPTIONS)(function)

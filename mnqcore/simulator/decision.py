@@ -10,7 +10,7 @@ from typing import Any
 
 from mnqcore import rules
 from mnqcore.api.values import Action, ExitReason
-from mnqcore.simulator.compiled import compiled, inlined
+from mnqcore.simulator.compiled import inlined
 from mnqcore.simulator.ledger import charge, close_at, mark, new_day, open_at, reach
 from mnqcore.tape.records import NO_PRICE
 
@@ -133,7 +133,7 @@ def _size(
     return contracts, (_SIZED_TO_0 if contracts == 0 else 0)
 
 
-@compiled
+@inlined
 def take(
     led: Any, law: Any, now: Any, order: Any, following: Any, carried: int, lane: int, action: int, size: int,
     trades: Any, ask: Any,

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnqcore import rules
 from mnqcore.api.values import Action
-from mnqcore.simulator.compiled import compiled, inlined
+from mnqcore.simulator.compiled import inlined
 from mnqcore.simulator.ledger import latch, new_day
 
 _BUY = int(Action.BUY)
@@ -20,7 +20,7 @@ _daily_loss_floor = inlined(rules.daily_loss_floor)
 _max_loss_floor = inlined(rules.max_loss_floor)
 
 
-@compiled
+@inlined
 def wait(led: Any, until: int, actions: Any, equity: Any) -> None:
     """Pass the bars in which a flat lane orders nothing; its equity stands still."""
     kept, value, idle = equity.shape[0] > 0, led.equity, 0
@@ -39,7 +39,7 @@ def wait(led: Any, until: int, actions: Any, equity: Any) -> None:
     led.idle += idle
 
 
-@compiled
+@inlined
 def hold(led: Any, law: Any, tape: Any, breaks: Any, until: int, actions: Any, equity: Any) -> None:
     """Pass the bars in which a held position meets no order, no forced exit, no stop and no target.
 
@@ -63,7 +63,7 @@ def hold(led: Any, law: Any, tape: Any, breaks: Any, until: int, actions: Any, e
         latch(led, law)
 
 
-@compiled
+@inlined
 def _hold_day(led: Any, law: Any, tape: Any, until: int, actions: Any, equity: Any) -> bool:
     """Pass such bars of one trading day up to bar `until`; False when something stopped it before.
 
