@@ -43,6 +43,13 @@ class Backtest:
     facts: dict[str, Any]
     seconds: dict[str, float]
 
+    def hashes(self) -> dict[str, str]:
+        """Return level -> sha256 (hex) of what was read and made: equal hashes, equal results."""
+        from mnqcore.stages.fingerprint import sha256_of
+
+        made = {"features": self.features, "trades": self.trades, "equity": self.equity.to_frame()}
+        return {"data": self.facts["data_sha256"], **{name: sha256_of(table) for name, table in made.items()}}
+
 
 def backtest(strategy: Strategy, progress: Progress = lambda _part: None) -> Backtest:
     """Run a strategy over all bars of its data source.

@@ -1,4 +1,4 @@
-"""Hashes of what a backtest read and made: equal hashes, equal results."""
+"""The hash of a table, the same on any machine."""
 
 from __future__ import annotations
 
@@ -7,18 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from mnqcore.stages.backtest import Backtest
-
-
-def hashes(made: Backtest) -> dict[str, str]:
-    """Return level -> sha256 of what a backtest read and made."""
-    return {
-        "data": made.facts["data_sha256"],
-        "features": sha256_of(made.features),
-        "trades": sha256_of(made.trades),
-        "equity": sha256_of(made.equity.to_frame()),
-    }
 
 
 def sha256_of(table: pd.DataFrame) -> str:

@@ -11,7 +11,6 @@ import attrs
 
 from mnqcore.errors import PluginError, UsageError, suggest
 from mnqcore.stages.backtest import Backtest, backtest
-from mnqcore.stages.fingerprint import hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +134,7 @@ def _manifest(made: Backtest) -> dict[str, Any]:
         "data": made.facts,
         "settings": {name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
         "bar_size": strategy.bar_size,
-        "hashes": hashes(made),
+        "hashes": made.hashes(),
         "seconds": {name: round(seconds, 6) for name, seconds in made.seconds.items()},
         "folder": str(Path.cwd()),
     }

@@ -11,7 +11,6 @@ import attrs
 from mnqcore.errors import DataError
 from mnqcore.runs import to_json, versions
 from mnqcore.stages.backtest import backtest
-from mnqcore.stages.fingerprint import hashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +54,7 @@ def verify(run: Run, plugin_args: Sequence[str] = ()) -> list[Level]:
     plugins = load_plugins([*map(str, run.plugin_files), *plugin_args])
     strategy = load(run.path / "resolved.toml", None, plugins)
     again = _again(strategy, manifest["folder"])
-    kept, made = manifest["hashes"], hashes(again) | {"strategy": strategy.digest()}
+    kept, made = manifest["hashes"], again.hashes() | {"strategy": strategy.digest()}
     inputs = _differing({"data": kept["data"], "strategy": manifest["digest"]}, made)
     copies = [name for name in altered if name.startswith("plugins/")]
     return [
