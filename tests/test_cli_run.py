@@ -316,7 +316,13 @@ def started(home, *arguments):
 
 def opened(home, *arguments):
     line = command(*arguments)
-    return subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = None if os.name == "nt" else hear_ctrl_c
+    return subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+
+
+def hear_ctrl_c():
+    """Undo what a shell does to a suite that it runs in the background: its processes would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_reader_that_has_enough_is_no_error(home):
