@@ -73,7 +73,7 @@ class Kernel:
 
 
 def measure(work: Workload, rounds: int) -> Times:
-    """Time `kernel` and `loop`, once it is certain that they made the same trades.
+    """Time `kernel` and `loop`, once it is certain that they made the same trades; `account` is what is made before.
 
     Raises:
         RuntimeError: they did not; no ratio would mean anything.
@@ -84,6 +84,7 @@ def measure(work: Workload, rounds: int) -> Times:
     contestants = {
         "kernel": Contestant(kernel.run, kernel.account, _REPEAT),
         "loop": Contestant(loop.run, repeat=_REPEAT),
+        "account": Contestant(lambda _: prepared.account(), repeat=_REPEAT),
     }
     return alternate(contestants, rounds)
 

@@ -184,8 +184,9 @@ def _entry(asks: Records) -> Entry:
 
 def _breaks(tape: Records) -> NDArray[np.int64]:
     """Return the bars in which a day begins or a position may not be held, and twice the end of the tape."""
-    found = (tape["flat"] != 0) | (tape["missed"] != 0)
-    found[1:] |= tape["day"][1:] != tape["day"][:-1]
+    day = tape["day"].copy()  # in one piece: read twice from records it would cost as much as the kernel
+    found = (tape["flat"] | tape["missed"]) != 0
+    found[1:] |= day[1:] != day[:-1]
     return np.append(np.flatnonzero(found), [len(tape), len(tape)])
 
 
