@@ -300,6 +300,8 @@ def _replayed(place: Desk, found: re.Match[str]) -> str:
     if kind == "console":
         commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
         now = "".join(f"$ {command}\n{place.prints(command)}" for command in commands)
+        if "error: " in now and "error: " not in body:  # a fault of the program is no page to write
+            raise ValueError(f"a screen that showed no error does now:\n{now}")
         return found[0] if settled(now) == settled(body) else f"```console\n{now}```"
     if name := kind.partition(" ")[2]:
         place.folder.joinpath(name).write_text(body, encoding="utf-8")
