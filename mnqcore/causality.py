@@ -59,24 +59,31 @@ def check(compute: Compute, view: MarketView, warmup: int, *, seed: int = 0) -> 
     ]
 
 
-def look_ahead(compute: Compute, view: MarketView, *, at: Sequence[int] | None = None, seed: int = 0) -> list[Finding]:
+def look_ahead(
+    compute: Compute, view: MarketView, *, at: Sequence[int] | None = None, cut: Sequence[int] = (), seed: int = 0
+) -> list[Finding]:
     """Return the columns that change at or before a bar when bars after it change, or are not there at all.
 
     Args:
         compute: what to test; each call gets a copy of the bars.
         view: the bars, at least 20.
         at: the bars t after which everything is redrawn, and then cut off; 12 spread over the history if not given.
+        cut: further bars after which everything is only cut off, which costs half; see `telling`.
         seed: of the redrawn bars.
     """
     import numpy as np
 
     _need(view, 20)
     generator = np.random.default_rng(seed)
-    whole = _frame(compute, view)
+    whole = computed(compute, view)
     found: dict[str, Finding] = {}
-    for t in at if at is not None else _spread(len(view.bars), 12, generator):
-        for other in (_redrawn(view, t, generator), _between(view, 0, t + 1)):
-            changed = _frame(compute, other).iloc[: t + 1]
+    redrawn = list(at) if at is not None else _spread(len(view.bars), 12, generator)
+    for t in [*redrawn, *cut]:
+        others = (
+            [_between(view, 0, t + 1)] if t not in redrawn else [_redrawn(view, t, generator), _between(view, 0, t + 1)]
+        )
+        for other in others:
+            changed = computed(compute, other).iloc[: t + 1]
             for column, bar, error in _differences(whole.iloc[: t + 1], changed, _deviations(whole), _NOISE):
                 text = f"{column} changes at bar {bar:,} when bars from {t + 1:,} on change"
                 finding = _finding(view, "look-ahead", column, bar, error, text)
@@ -102,13 +109,13 @@ def warm_up(
     import numpy as np
 
     _need(view, warmup + 40)
-    whole = _frame(compute, view)
+    whole = computed(compute, view)
     scale = _deviations(whole.iloc[warmup:])
     room = len(view.bars) - warmup - 20
     worst: dict[str, Finding] = {}
     for start in at if at is not None else _spread(room, 8, np.random.default_rng(seed)):
         end = min(start + warmup + _FOLLOWED, len(view.bars))
-        cut = _frame(compute, _between(view, start, end))
+        cut = computed(compute, _between(view, start, end))
         first = start + warmup
         for column, bar, error in _differences(whole.iloc[first:end], cut.iloc[warmup:], scale, _WARM):
             if column in worst and worst[column].error >= error:
@@ -117,6 +124,31 @@ def warm_up(
             text = f"{column} still differs by {error:.2g} standard deviations after {warmup:,} bars{enough}"
             worst[column] = _finding(view, "warm-up", column, first + bar, error, text)
     return list(worst.values())
+
+
+def telling(whole: pd.DataFrame, count: int) -> list[int]:
+    """Return at most `count` bars, spread over the history, at which the columns say something new.
+
+    A value that knows the next few bars shows it only where those are missing: at the bar of an action, say, and not
+    among the bars that hold.
+    """
+    import numpy as np
+
+    values = whole.to_numpy(np.float64)
+    new = (
+        np.flatnonzero(((values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))).any(axis=1)) + 1
+    )
+    new = new[(new >= 5) & (new < len(values) - 1)]
+    return new[np.unique(np.linspace(0, len(new) - 1, count).astype(int))].tolist() if len(new) else []
+
+
+def strays(compute: Compute, view: MarketView) -> list[Finding]:
+    """Return the columns that are other values when they are computed a second time from the same bars."""
+    first, second = computed(compute, view), computed(compute, view)
+    return [
+        _finding(view, "determinism", column, bar, error, f"{column} is another value at bar {bar:,} the second time")
+        for column, bar, error in _differences(first, second, _deviations(first), 0.0)
+    ]
 
 
 def mutations(compute: Compute, view: MarketView) -> list[Finding]:
@@ -146,7 +178,7 @@ def _spread(n: int, count: int, generator: np.random.Generator) -> list[int]:
     return sorted({int(generator.integers(low, max(high, low + 1))) for low, high in itertools.pairwise(edges)})
 
 
-def _frame(compute: Compute, view: MarketView) -> pd.DataFrame:
+def computed(compute: Compute, view: MarketView) -> pd.DataFrame:
     """Return what `compute` makes of a copy of `view`, as columns of float64."""
     import pandas as pd
 

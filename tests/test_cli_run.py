@@ -116,7 +116,7 @@ def test_the_screen_says_what_was_run_and_what_came_out(cross):
         "chance to lose $2,500.00 from a peak within a year: ",
         "trades   win ",
         "slippage if 0 / 1 / 2 / 3 ticks: ",
-        "checks   accounting exact   no look-ahead (5,000 bars)",
+        "checks   accounting exact   no look-ahead seen (5,000 bars)",
         "repeat   mnq 0.1.0, data sha ",
         f"run      runs/cross/{made.name}   ",
         f"next     mnq runs show runs/cross/{made.name} --trades",

@@ -369,4 +369,4 @@ def test_the_changelog_has_this_version():
     version = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
     assert f"## [{version}]" in text_of("CHANGELOG.md")
-    assert "### Where this differs from the design" in text_of("CHANGELOG.md")
+    assert "### Rules that may surprise" in text_of("CHANGELOG.md")

@@ -168,3 +168,21 @@ def test_signals_that_are_none_are_refused(signals, words):
 def test_an_account_that_cannot_be_is_refused(bars, options, words):
     with pytest.raises(MnqError, match=words):
         BacktestEngine(bars, **options)
+
+
+def test_whole_and_narrow_numbers_are_taken_as_they_are():
+    bars = session_bars([20_000.0, 20_010.0, 20_020.0, 20_030.0])
+    signals = [1, 0, 3, 0]
+
+    narrow = bars.astype({"volume": "int64", "open": "float32"})
+
+    assert BacktestEngine(narrow).run(signals).trades.equals(BacktestEngine(bars).run(signals).trades)
+
+
+@pytest.mark.parametrize(("column", "value"), [("low", 20_030.0), ("high", 19_990.0), ("close", 20_500.0)])
+def test_bars_that_no_market_made_are_refused(column, value):
+    bars = session_bars([20_000.0, 20_010.0, 20_020.0])
+    bars.iloc[1, bars.columns.get_loc(column)] = value
+
+    with pytest.raises(DataError, match=r"outside low \.\. high in 1 bars, the first at 2024-06-03 14:05"):
+        BacktestEngine(bars)

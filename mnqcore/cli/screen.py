@@ -126,6 +126,15 @@ def _choice(word: str, chosen: Document) -> str:
     return f"{word} {chosen['use']}{f' ({given})' if given else ''}"
 
 
+def _likeness(trades: int, drawn: dict[str, Any]) -> str:
+    """Say how far the random entries are like the strategy's: rules and sizer may refuse those that were drawn."""
+    made = drawn["median"]["trades"]
+    if made < _ALIKE * trades:
+        return f"not like with like: {made:,} of its {trades:,} entries were let in"
+    return "same entries, sides and holding times"
+
+
+_ALIKE = 0.9
 _ROWS = (("net profit", "net_profit", 2), ("max drawdown", "max_drawdown", 2), ("Sharpe (daily)", "sharpe", 2),
          ("trades", "trades", 0))  # fmt: skip
 _RUNGS = 4
@@ -147,7 +156,7 @@ def _baselines(metrics: Document, manifest: Document) -> list[str]:
         cells = [fixed(one[key], 0 if money and at > 2 else digits) for at, one in enumerate(compared)]
         lines.append(_aligned(label, cells))
     if drawn:
-        lines.append(f"percentile among random: {drawn['percentile']:.0f} (same entries, sides and holding times)")
+        lines.append(f"percentile among random: {drawn['percentile']:.0f} ({_likeness(own['trades'], drawn)})")
     return lines
 
 
@@ -242,7 +251,7 @@ def _worst(metrics: Document) -> list[str]:
 
 def _checks(metrics: Document, manifest: Document) -> list[str]:
     seen = manifest["data"]["look_ahead_bars"]
-    look = f"no look-ahead ({seen:,} bars)" if seen else "look-ahead not checked: too few bars"
+    look = f"no look-ahead seen ({seen:,} bars)" if seen else "look-ahead not checked: too few bars"
     lines = filled("checks", ["accounting exact", look])
     if reward := metrics["reward"]:
         lines += filled("reward", [f"{reward['name']} {reward['sum']:,.4g} over {reward['steps']:,} steps"])

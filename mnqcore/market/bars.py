@@ -76,8 +76,9 @@ def bar_size(text: str) -> pd.Timedelta:
 def validate(frame: pd.DataFrame) -> pd.DataFrame:
     """Return bars if they have the agreed shape, their times in nanoseconds; nothing else is changed.
 
-    The shape: an index named `time`, of UTC bar starts in order; float64 `open high low close volume`, finite; any
-    further columns float64, but `contract` (str). Times are unique, with `contract` for each contract.
+    The shape: an index named `time`, of UTC bar starts in order; float64 `open high low close volume`, finite, open
+    and close within low .. high; any further columns float64, but `contract` (str). Times are unique, with `contract`
+    for each contract.
 
     Raises:
         DataError: what is wrong, all of it.
@@ -85,6 +86,7 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     complaints = [*_index_complaints(frame), *_column_complaints(frame)]
+    complaints = complaints or _range_complaints(frame)
     if complaints:
         raise DataError("these are no bars", found="; ".join(complaints), next="mnq data check FILE tells more")
     index = pd.DatetimeIndex(frame.index)
@@ -193,6 +195,16 @@ def _doubled(frame: pd.DataFrame) -> bool:
     time, contract = pd.DatetimeIndex(frame.index).asi8, pd.factorize(frame["contract"])[0]
     order = np.lexsort((contract, time))
     return bool(((np.diff(time[order]) == 0) & (np.diff(contract[order]) == 0)).any())
+
+
+def _range_complaints(frame: pd.DataFrame) -> list[str]:
+    """Name the first bar that no market can have made: a stop or a target would be missed in it."""
+    opens, high, low, close = (frame[name].to_numpy() for name in _COLUMNS[:4])
+    bad = (high < opens) | (high < close) | (low > opens) | (low > close)
+    if not bad.any():
+        return []
+    at = int(bad.argmax())
+    return [f"open or close lie outside low .. high in {int(bad.sum())} bars, the first at {frame.index[at]}"]
 
 
 def _column_complaints(frame: pd.DataFrame) -> list[str]:

@@ -65,7 +65,7 @@ class BacktestEngine:
         self.costs = _costs(initial_capital, commission, slippage_ticks)
         if stop_loss_ticks is not None and not 0 < stop_loss_ticks < _FARTHEST:
             raise UsageError("stop_loss_ticks must be above 0, or None", found=str(stop_loss_ticks))
-        bars = validate(df)
+        bars = validate(_as_floats(df))
         self.index = bars.index
         self._contracts = bars.get("contract")
         self.market = lay(bars, self.instrument, session or Session(), _bar_size(bars))
@@ -148,6 +148,14 @@ def _costs(initial_capital: float, commission: float, slippage_ticks: int) -> Co
         )
     except (TypeError, ValueError) as error:
         raise UsageError("an account cannot be opened with these numbers", found=str(error)) from error
+
+
+def _as_floats(df: pd.DataFrame) -> pd.DataFrame:
+    """Return real numbers of any width as float64: what is read from a CSV holds whole volumes."""
+    import pandas as pd
+
+    narrow = [name for name in df if pd.api.types.is_any_real_numeric_dtype(df[name]) and df[name].dtype != "float64"]
+    return df.astype(dict.fromkeys(narrow, "float64")) if narrow else df
 
 
 def _known(name: str) -> Instrument:

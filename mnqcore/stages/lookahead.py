@@ -25,6 +25,20 @@ SAMPLE = 5_000
 _FEWEST = 60
 _CUT = 0.6
 """Where the future is redrawn and cut off, as a share of the sample; its last bar but one is a second place."""
+_TELLING = 24
+"""At so many bars where a piece says something new the future is cut off as well."""
+_TELLING_FEATURES = 8  # each costs as much as the features themselves
+
+
+_FAULTS = {
+    "look-ahead": (
+        "looks into the future",
+        "a value at a bar may depend on that bar and those before it, never on later ones",
+    ),
+    "determinism": ("gives other values each time it is asked", "draw from a generator seeded by a parameter"),
+    "mutation": ("writes to the bars it is given", "copy what is changed: view.bars.copy()"),
+}
+"""Kind of finding -> what the plugin does, and what to do about it."""
 
 
 def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
@@ -41,17 +55,23 @@ def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
     if bars < _FEWEST:
         return 0
     for choice, compute in _pieces(strategy):
-        findings = _findings(choice, compute, sample, [int(bars * _CUT), bars - 2])
+        findings = _findings(choice, compute, sample)
         if findings:
             raise _refused(choice, findings)
     return bars
 
 
-def _findings(choice: Choice, compute: Compute, sample: MarketView, cuts: list[int]) -> list[Finding]:
+def _findings(choice: Choice, compute: Compute, sample: MarketView) -> list[Finding]:
     from mnqcore import causality
 
+    bars = len(sample.bars)
     try:
-        return [*causality.mutations(compute, sample), *causality.look_ahead(compute, sample, at=cuts)]
+        # In this order: what writes to its bars, or draws lots, would pass for look-ahead.
+        if found := causality.mutations(compute, sample) or causality.strays(compute, sample):
+            return found
+        whole = causality.computed(compute, sample)
+        cut = causality.telling(whole, _TELLING_FEATURES if choice.kind == "features" else _TELLING)
+        return causality.look_ahead(compute, sample, at=[int(bars * _CUT), bars - 2], cut=cut)
     except DataError as error:  # another number of rows or columns where the bars are others
         raise PluginError(
             f"{choice.kind} '{choice.use}' broke its contract: {error.what}", who=_owner(choice), **error.facts
@@ -87,16 +107,14 @@ def _last(view: MarketView, bars: int) -> MarketView:
 
 def _refused(choice: Choice, findings: list[Finding]) -> PluginError:
     first = findings[0]
-    fault = "looks into the future" if first.check == "look-ahead" else "writes to the bars it is given"
+    fault, remedy = _FAULTS[first.check]
     more = f" ({len(findings) - 1} more columns)" if len(findings) > 1 else ""
     return PluginError(
         f"{choice.kind} '{choice.use}' {fault}",
         where=f"bar {first.time:%Y-%m-%d %H:%M} UTC",
         found=f"of the bars looked at, {first.text}{more}",
         who=_owner(choice),
-        next="a value at a bar may depend on that bar and those before it, never on later ones"
-        if first.check == "look-ahead"
-        else "copy what is changed: view.bars.copy()",
+        next=remedy,
     )
 
 
