@@ -116,6 +116,15 @@ def test_bars_outside_trading_hours_are_counted():
     assert findings.fatal == ()
 
 
+def test_a_bad_price_that_stays_for_ten_bars_is_a_spike_too(bars):
+    spiked = bars.copy()
+    prices = ["open", "high", "low", "close"]
+    spiked.iloc[50:60, [bars.columns.get_loc(name) for name in prices]] /= 10
+
+    assert found(spiked)["spikes"].count == 10
+    assert found(bars)["spikes"].count == 0
+
+
 def test_a_close_that_leaps_and_comes_back_is_a_spike_and_a_fall_is_none():
     bars = walk()
     spiked = changed(bars, 50, close=21_000.0, high=21_000.0)

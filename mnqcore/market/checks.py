@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 3
 _SPIKE_SIGMAS = 10.0
+_SPIKE_BARS = 30
 _GRID = 1e-3  # of a tick: what writing a price in decimals may move it
 
 KINDS = {
@@ -191,7 +192,11 @@ def _off_grid(prices: Floats, tick: float) -> Bools:
 
 
 def _spikes(time: Ints, contract: Ints, close: Floats, tick: float) -> Bools:
-    """A close far from the last one, most of which the next one takes back; sigma is 1.4826 x the median deviation."""
+    """Closes far from the one before, most of which a later one takes back; sigma is 1.4826 x the median deviation.
+
+    One bar out of line is a spike from `_SPIKE_SIGMAS` on; up to `_SPIKE_BARS` bars are from three times as many, since
+    markets do move far and back within an hour.
+    """
     mask = np.zeros(len(time), bool)
     sound = np.flatnonzero(np.isfinite(close) & (close > 0))
     order = sound[np.lexsort((time[sound], contract[sound]))]
@@ -203,9 +208,13 @@ def _spikes(time: Ints, contract: Ints, close: Floats, tick: float) -> Bools:
     sigma = max(
         1.4826 * float(np.median(np.abs(change[same]))) if same.any() else 0.0, tick / float(close[order].max())
     )
-    away, back = change[:-1], change[1:]
-    far = np.minimum(np.abs(away), np.abs(back)) > _SPIKE_SIGMAS * sigma
-    mask[order[1:-1][far & (away * back < 0) & (np.abs(away + back) < 0.5 * np.abs(away))]] = True
+    far = np.flatnonzero(np.abs(change) > _SPIKE_SIGMAS * sigma)
+    for first, last in zip(far[:-1].tolist(), far[1:].tolist(), strict=True):
+        away, back = float(change[first]), float(change[last])
+        lone = last == first + 1
+        wild = lone or (last - first <= _SPIKE_BARS and min(abs(away), abs(back)) > 3 * _SPIKE_SIGMAS * sigma)
+        if wild and same[first:last].all() and away * back < 0 and abs(away + back) < 0.5 * abs(away):
+            mask[order[first + 1 : last + 1]] = True
     return mask
 
 
