@@ -116,7 +116,8 @@ def test_bars_outside_trading_hours_are_counted():
     assert findings.fatal == ()
 
 
-def test_a_bad_price_that_stays_for_ten_bars_is_a_spike_too(bars):
+def test_a_bad_price_that_stays_for_ten_bars_is_a_spike_too():
+    bars = walk()
     spiked = bars.copy()
     prices = ["open", "high", "low", "close"]
     spiked.iloc[50:60, [bars.columns.get_loc(name) for name in prices]] /= 10
