@@ -3,9 +3,30 @@
 Everything here is light: no pandas, no numba, no torch is imported.
 """
 
-from mnqcore.api.contracts import KINDS, Agent, Bracket, DataSource, FeatureSet, Reward, Sizer
+from mnqcore.api.contracts import (
+    KINDS,
+    Agent,
+    Bracket,
+    DataSource,
+    Executor,
+    Extractor,
+    FeatureSet,
+    Learner,
+    Reward,
+    Sizer,
+)
 from mnqcore.api.parameters import Parameter, param, parameters, plugin, state, states
-from mnqcore.api.values import Action, BarRequest, Entry, ExitReason, MarketView, ObservationSpec, Step
+from mnqcore.api.values import (
+    Action,
+    BarRequest,
+    Entry,
+    ExitReason,
+    MarketView,
+    ModelSpec,
+    ObservationSpec,
+    Step,
+    Window,
+)
 
 __all__ = [
     "KINDS",
@@ -15,14 +36,19 @@ __all__ = [
     "Bracket",
     "DataSource",
     "Entry",
+    "Executor",
     "ExitReason",
+    "Extractor",
     "FeatureSet",
+    "Learner",
     "MarketView",
+    "ModelSpec",
     "ObservationSpec",
     "Parameter",
     "Reward",
     "Sizer",
     "Step",
+    "Window",
     "param",
     "parameters",
     "plugin",

@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
+    import torch
     from numpy.typing import NDArray
 
-    from mnqcore.api.values import BarRequest, Entry, MarketView, Step
+    from mnqcore.api.values import BarRequest, Entry, MarketView, ModelSpec, ObservationSpec, Step
 
 KINDS = ("data", "features", "reward", "bracket", "sizer", "extractor", "agent", "broker", "executor")
 """The kind words, in TOML and on the command line alike."""
@@ -78,4 +82,52 @@ class Agent(Protocol):
 
     def signals(self, view: MarketView) -> pd.Series:
         """Return int8 actions on the index of `view.bars`."""
+        ...
+
+
+class Extractor(Protocol):
+    """Reads a window of features into a latent; it never sees the position, so that a bar is encoded once."""
+
+    def build(self, spec: ObservationSpec) -> torch.nn.Module:
+        """Return a module from float32 (batch, lookback, n_features) to (batch, latent), `latent` of its choice."""
+        ...
+
+
+class Learner(Protocol):
+    """An agent that is trained: `act` on what it has learnt, `save` and `load` it without pickle."""
+
+    def train(self, training: Training) -> None:
+        """Learn on `training.env(lanes)`; on return `act` uses what is worth keeping."""
+        ...
+
+    def act(self, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.int64]:
+        """Return an action a row: `market_features` (n, lookback, n_features), `position_info` (n, 4)."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt into a folder of its own."""
+        ...
+
+    def load(self, folder: Path, spec: ModelSpec) -> None:
+        """Read what `save` wrote; no code in the files may run."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs units of work, here or elsewhere; each is a function of a text that returns a text."""
+
+    def map(self, unit_of_work: Callable[[str], str], items: Sequence[str]) -> list[str]:
+        """Return the answer to each item, in their order."""
+        ...
+
+
+class Training(Protocol):
+    """What a learner is trained on, and whom it tells; made by the core."""
+
+    spec: ModelSpec
+    seed: int
+    folder: Path
+
+    def env(self, lanes: int) -> object:
+        """Return a stable-baselines3 VecEnv of this many accounts on the training bars, observing bar numbers."""
         ...

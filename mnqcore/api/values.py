@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from mnqcore.api.contracts import Extractor
     from mnqcore.market.calendar import Calendar
     from mnqcore.market.instruments import Instrument
 
@@ -95,6 +96,30 @@ class ObservationSpec:
     lookback: int
     n_features: int
     names: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ModelSpec:
+    """What a policy is built for: its observations, and the extractor (a plugin) that encodes their windows."""
+
+    observation: ObservationSpec
+    extractor: Extractor
+
+
+@attrs.frozen(kw_only=True)
+class Window:
+    """A stretch of bars: `first` is the first one decided on, `last` the one at whose close it ends.
+
+    Numbers count the bars of one tape. What comes before `first` is history: known, never traded.
+    """
+
+    first: int
+    last: int
+
+    @property
+    def bars(self) -> int:
+        """How many bars it holds."""
+        return self.last - self.first + 1
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""Learning agents: the policy network, its training on stable-baselines3, its artifact, and fast backtests of it."""

@@ -1,0 +1,124 @@
+"""The policy network: window -> extractor -> latent, joined with the position, -> two small heads.
+
+stable-baselines3 trains it; its encoder takes windows, or gathers them itself when it is shown numbers of bars.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch.nn import functional
+
+from mnqcore.env.spaces import action_space, window_space
+from mnqcore.simulator.observation import FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from gymnasium import spaces
+    from numpy.typing import NDArray
+
+    from mnqcore.api.values import ModelSpec
+
+_OWNERS = ("pi_", "vf_")
+_SHARED = tuple(f"{owner}features_extractor." for owner in _OWNERS)
+ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+"""What a head may have between its layers."""
+
+
+class Encoder(BaseFeaturesExtractor):
+    """Encode windows by the strategy's extractor and append `position_info`.
+
+    Args:
+        observation_space: windows, or bar numbers.
+        spec: what the extractor is built for.
+        features: float32 (bars, n_features), scaled: what windows are gathered from when bars are observed.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Dict, spec: ModelSpec, features: NDArray[np.float32] | None = None
+    ) -> None:
+        torch.nn.Module.__init__(self)  # the width is known only once the network is built
+        network = spec.extractor.build(spec.observation)
+        super().__init__(observation_space, features_dim=_width(network, spec) + FEATURES)
+        self.network = network
+        self._shape = (spec.observation.lookback, spec.observation.n_features)
+        tape = None if features is None else torch.from_numpy(features).contiguous()
+        self.register_buffer("_tape", tape, persistent=False)  # market data is no part of a policy
+
+    def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return (batch, latent + 4)."""
+        windows = observations.get("market_features")
+        if windows is None:
+            windows = self.windows(observations["bar"].long().flatten())
+        return torch.cat((self.network(windows), observations["position_info"]), dim=1)
+
+    def windows(self, bars: torch.Tensor) -> torch.Tensor:
+        """Return the windows that end with these bars, (batch, lookback, n_features)."""
+        tape: Any = self._tape
+        lookback, width = self._shape
+        # Every window as a row of one overlapping view: embedding copies rows far faster than indexing does.
+        rows = tape.as_strided((len(tape) - lookback + 1, lookback * width), (width, 1))
+        return functional.embedding(bars - (lookback - 1), rows).view(-1, lookback, width)
+
+
+class TradingPolicy(MultiInputActorCriticPolicy):
+    """An actor and a critic on an `Encoder`; what it saves does not depend on how it observes."""
+
+    def encode(self, windows: torch.Tensor) -> torch.Tensor:
+        """Return the latents of windows, (batch, latent)."""
+        encoder: Any = self.features_extractor
+        latents: torch.Tensor = encoder.network(windows)
+        return latents
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return name -> weight, each once: actor and critic share one encoder, which torch lists three times."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(_SHARED)}
+
+    def take(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take what `weights` returned; RuntimeError where names or shapes are not those of this policy."""
+        encoder = "features_extractor."
+        again = {
+            f"{owner}{name}": value for name, value in weights.items() for owner in _OWNERS if name.startswith(encoder)
+        }
+        self.load_state_dict({**weights, **again}, strict=True)
+
+    def logits(self, latents: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return the preference for each action, (batch, 4)."""
+        joined = torch.cat((latents, positions), dim=1)
+        found: torch.Tensor = self.action_net(self.mlp_extractor.forward_actor(joined))
+        return found
+
+
+def policy_kwargs(
+    spec: ModelSpec, hidden: tuple[int, ...], activation: str, features: NDArray[np.float32] | None = None
+) -> dict[str, Any]:
+    """Return how stable-baselines3 is to build a TradingPolicy; `hidden` are the widths of each head's layers."""
+    return {
+        "features_extractor_class": Encoder,
+        "features_extractor_kwargs": {"spec": spec, "features": features},
+        "net_arch": {"pi": list(hidden), "vf": list(hidden)},
+        "activation_fn": ACTIVATIONS[activation],
+    }
+
+
+def blank(spec: ModelSpec, hidden: tuple[int, ...], activation: str) -> TradingPolicy:
+    """Return an untrained policy that takes windows, in evaluation mode: what weights are loaded into."""
+    policy = TradingPolicy(
+        window_space(spec.observation), action_space(), lambda _: 0.0, **policy_kwargs(spec, hidden, activation)
+    )
+    policy.set_training_mode(False)
+    return policy
+
+
+def _width(network: torch.nn.Module, spec: ModelSpec) -> int:
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        found = network(torch.zeros(1, spec.observation.lookback, spec.observation.n_features))
+    network.train(training)
+    return int(found.shape[1])
