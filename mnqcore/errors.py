@@ -15,7 +15,7 @@ An error says what, where, what was found, and what to do. Users see it without 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class MnqError(Exception):
@@ -32,6 +32,9 @@ class MnqError(Exception):
         super().__init__(what)
         self.what = what
         self.facts = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.args), self.__dict__
 
     def __str__(self) -> str:
         return "\n".join([self.what, *(f"  {label:<7} {text}" for label, text in self.facts.items())])
@@ -81,6 +84,11 @@ class GateNotMet(MnqError):
     """A metric is under the threshold that the user set."""
 
     exit_code = 8
+
+
+def _unpickled(cls: type[MnqError], args: tuple[Any, ...]) -> MnqError:
+    """Make an error again in another process, whatever its class's own `__init__` takes."""
+    return cls.__new__(cls, *args)
 
 
 def suggest(word: str, known: list[str] | tuple[str, ...]) -> str | None:

@@ -47,6 +47,14 @@ def register_sizers(register: Register) -> None:
 
 
 @hookimpl
+def register_extractors(register: Register) -> None:
+    """Register what reads a window of features."""
+    register("lstm", "mnqplugins.extractors.lstm:Lstm")
+    register("gru", "mnqplugins.extractors.gru:Gru")
+    register("attention", "mnqplugins.extractors.attention:Attention")
+
+
+@hookimpl
 def register_agents(register: Register) -> None:
     """Register what chooses actions."""
     register("flat", "mnqplugins.agents.flat:Flat")
@@ -54,3 +62,10 @@ def register_agents(register: Register) -> None:
     register("random", "mnqplugins.agents.random:Random")
     register("sma-cross", "mnqplugins.agents.sma_cross:SmaCross")
     register("breakout", "mnqplugins.agents.breakout:Breakout")
+
+
+@hookimpl
+def register_executors(register: Register) -> None:
+    """Register where independent pieces of work run."""
+    register("serial", "mnqplugins.executors.serial:Serial")
+    register("joblib", "mnqplugins.executors.joblib:Joblib")
