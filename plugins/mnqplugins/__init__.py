@@ -27,6 +27,9 @@ def register_feature_sets(register: Register) -> None:
 def register_rewards(register: Register) -> None:
     """Register how a step is judged."""
     register("trade-pnl", "mnqplugins.rewards.trade_pnl:TradePnl")
+    register("equity-change", "mnqplugins.rewards.equity_change:EquityChange")
+    register("differential-sharpe", "mnqplugins.rewards.differential_sharpe:DifferentialSharpe")
+    register("drawdown-penalty", "mnqplugins.rewards.drawdown_penalty:DrawdownPenalty")
 
 
 @hookimpl
