@@ -13,22 +13,23 @@ from mnqcore.strategy import reading
 from mnqcore.strategy.model import Strategy
 from mnqcore.strategy.pieces import Pieces
 from mnqcore.strategy.resolve import Node, plant
-from mnqcore.strategy.settings import CHOICES, TABLES, USED, Plain, can_trade
+from mnqcore.strategy.settings import CHOICES, LEARNING, TABLES, USED, Holdout, Plain, can_trade
 
 if TYPE_CHECKING:
     from mnqcore.plugins import Plugins
     from mnqcore.strategy.collect import Collector
+    from mnqcore.strategy.model import Choice
     from mnqcore.strategy.settings import Session
 
 _PLAIN = tuple(field.name for field in attrs.fields(Plain))
 _NAME = frozenset(["name"])
-KEYS = (*_PLAIN, *CHOICES, "features", *TABLES)
+KEYS = (*_PLAIN, *CHOICES, "features", "split", *TABLES)
 """The keys of a strategy, but `extends`."""
 
 
 def presumed() -> Node:
-    """Return the lowest layer: the plugins used where a strategy names none."""
-    return plant({kind: {"use": name} for kind, name in USED.items()})
+    """Return the lowest layer: the plugins used where a strategy names none, and the split."""
+    return plant({kind: {"use": name} for kind, name in {**USED, "split": Holdout.use}.items()})
 
 
 @attrs.frozen
@@ -45,13 +46,15 @@ class Builder:
         self._unknown_keys(merged)
         plain = self._plain(merged)
         tables = {key: self._table(cls, merged.get(key) or Node({}), key) for key, cls in TABLES.items()}
-        choices: dict[str, Any] = {kind: pieces.choice(kind, merged.get(kind), kind) for kind in CHOICES}
+        choices = self._choices(pieces, merged)
+        split = pieces.split(merged.get("split") or Node({}))
         features = pieces.features(merged.get("features"))
         instrument = self.instrument(called, merged) if (called := self._called(merged)) is not None else None
         pieces.together(choices["sizer"], choices["bracket"], merged.get("sizer"))
+        pieces.seeing(choices["agent"], merged)
         if plain and instrument and tables["session"]:
             self._together(merged, plain, tables["session"], instrument)
-        if self.collect.findings or self.collect.partial or plain is None or instrument is None:
+        if self.collect.findings or self.collect.partial or plain is None or instrument is None or split is None:
             return None
         return Strategy(
             name=name,
@@ -59,12 +62,25 @@ class Builder:
             instrument=instrument,
             bar_size=plain.bar_size.removesuffix("s"),
             seed=plain.seed,
+            lookback=plain.lookback,
             features=features,
+            split=split,
             requires=requires,
             written=self.collect.written,
             **choices,
             **tables,
         )
+
+    def _choices(self, pieces: Pieces, merged: Node) -> dict[str, Any]:
+        """Return kind -> choice. What only a learner needs is read for a rule where it is written, and then dropped."""
+        agent = pieces.choice("agent", merged.get("agent"), "agent")
+        learns = agent is not None and agent.learns
+        found: dict[str, Choice | None] = {}
+        for kind in CHOICES:
+            node = merged.get(kind)
+            needed = kind not in LEARNING or learns or (node is not None and node.source is not None)
+            found[kind] = agent if kind == "agent" else pieces.choice(kind, node, kind) if needed else None
+        return found if learns else {**found, "extractor": None, "executor": None}
 
     def instrument(self, name: str, merged: Node) -> Instrument | None:
         """Return the instrument: the catalogue's, with what the file's own table says over it."""

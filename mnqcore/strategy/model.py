@@ -12,7 +12,7 @@ import attrs
 if TYPE_CHECKING:
     from mnqcore.market.instruments import Instrument
     from mnqcore.strategy.resolve import Node
-    from mnqcore.strategy.settings import Costs, Risk, Session
+    from mnqcore.strategy.settings import Costs, Env, Risk, Session, Split
 
 
 @attrs.frozen(kw_only=True)
@@ -35,14 +35,21 @@ class Choice:
         """Return a fresh instance."""
         return self.cls(**self.params)
 
+    @property
+    def learns(self) -> bool:
+        """Whether it is an agent that is trained."""
+        return callable(getattr(self.cls, "train", None))
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Strategy:
     """A strategy, resolved and checked.
 
-    `features` is name -> choice, in the order of their columns; `reward` is None unless the file names one; `origins`
-    is dotted key -> where its value comes from ("strategies.toml:12", "default", "catalogue", "--set seed=3");
-    `requires` is what the file asks to be installed.
+    `features` is name -> choice, in the order of their columns; `origins` is dotted key -> where its value comes from
+    ("strategies.toml:12", "default", "catalogue", "--set seed=3"); `requires` is what the file asks to be installed.
+
+    Where the agent is a rule, `extractor` and `executor` are None, `reward` is None unless the file names one, and
+    `lookback`, `split` and `env` mean nothing.
     """
 
     name: str
@@ -50,15 +57,20 @@ class Strategy:
     instrument: Instrument
     bar_size: str
     seed: int
+    lookback: int
     data: Choice
     features: dict[str, Choice]
+    split: Split
     agent: Choice
+    extractor: Choice | None
     bracket: Choice
     sizer: Choice
     reward: Choice | None
     costs: Costs
     risk: Risk
     session: Session
+    env: Env
+    executor: Choice | None
     requires: tuple[str, ...] = ()
     written: dict[str, Node | str] = attrs.field(factory=dict, repr=False)
 
@@ -68,11 +80,17 @@ class Strategy:
         return {key: node if isinstance(node, str) else node.origin for key, node in self.written.items()}
 
     @property
+    def learns(self) -> bool:
+        """Whether the agent is trained, rather than a rule."""
+        return self.agent.learns
+
+    @property
     def choices(self) -> dict[str, Choice]:
-        """Dotted key -> choice of every plugin: `data`, `features.ta`, `agent`, ..."""
+        """Dotted key -> choice of every plugin that can change a result: `data`, `features.ta`, `agent`, ..."""
         named = {"data": self.data, **{f"features.{name}": choice for name, choice in self.features.items()}}
         named |= {"agent": self.agent, "bracket": self.bracket, "sizer": self.sizer}
-        return named | ({"reward": self.reward} if self.reward else {})
+        further = {"extractor": self.extractor, "reward": self.reward}
+        return named | {key: choice for key, choice in further.items() if choice}
 
     @property
     def text(self) -> str:
@@ -87,8 +105,15 @@ class Strategy:
         """
         settings = {key: attrs.asdict(getattr(self, key)) for key in ("instrument", "costs", "risk", "session")}
         plugins = [[key, choice.name, choice.distribution, choice.params] for key, choice in self.choices.items()]
-        content = {"bar_size": self.bar_size, "seed": self.seed, "plugins": plugins, **settings}
+        content = {"bar_size": self.bar_size, "seed": self.seed, "plugins": plugins, **settings, **self._learning()}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _learning(self) -> dict[str, Any]:
+        """Return the settings that only a learner has."""
+        if not self.learns:
+            return {}
+        split = {"use": self.split.use, **attrs.asdict(self.split)}
+        return {"lookback": self.lookback, "split": split, "env": attrs.asdict(self.env)}
 
     def to_toml(self) -> str:
         """Return the strategy as a complete file, each value with its origin; loading it gives the same digest."""

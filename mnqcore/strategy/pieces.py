@@ -1,9 +1,9 @@
-"""Reads the tables that name a plugin: which one, and its parameters."""
+"""Reads the tables with `use`: which plugin or which split, and its parameters."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -11,11 +11,13 @@ from mnqcore.api.parameters import parameters
 from mnqcore.errors import PluginError
 from mnqcore.strategy import reading
 from mnqcore.strategy.model import Choice
+from mnqcore.strategy.settings import SPLITS
 
 if TYPE_CHECKING:
     from mnqcore.plugins import Plugins, Registered
     from mnqcore.strategy.collect import Collector
     from mnqcore.strategy.resolve import Node
+    from mnqcore.strategy.settings import Split
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 """What may name a strategy, an instrument or a feature set: it becomes a folder, or part of a column's name."""
@@ -37,12 +39,22 @@ class Pieces:
             if kind == "agent" and not self.collect.partial:
                 self.collect.add("a strategy must name its agent", self.collect.at, key=True, hint=f"mnq list {kind}")
             return None
-        if node.table is None:
-            hint = f'{table} = {{ use = "{node.value}" }}' if isinstance(node.value, str) else None
-            self.collect.add(f"{table} must be a table, was {reading.described(node.value)}", node, hint=hint)
-            return None
-        piece = self._piece(kind, node, table)
+        use = self._use(node, table, f"mnq list {kind}")
+        piece = self._piece(kind, use) if use else None
         return self._with_parameters(piece, node, table) if piece else None
+
+    def split(self, node: Node) -> Split | None:
+        """Return how the bars are parted; None where that has a finding."""
+        known = ", ".join(SPLITS)
+        if (use := self._use(node, "split", f"known: {known}")) is None:
+            return None
+        if (cls := SPLITS.get(use.value)) is None:
+            self.collect.add(f"no split named {use.value!r}", use, hint=reading.unknown(use.value, list(SPLITS)))
+            return None
+        self.collect.note(cls, node, "split")
+        self.collect.written["split.use"] = use
+        split: Split | None = self.collect.read(cls, _without_use(node), node, f"split '{use.value}'")
+        return split
 
     def features(self, node: Node | None) -> dict[str, Choice]:
         """Return the feature sets by name, without those that are dropped."""
@@ -69,14 +81,31 @@ class Pieces:
             hint = 'take another bracket, or sizer = { use = "fixed" }'
             self.collect.add(message, node or self.collect.at, ("use",), hint=hint)
 
-    def _piece(self, kind: str, node: Node, table: str) -> Registered | None:
+    def seeing(self, agent: Choice | None, merged: Node) -> None:
+        """Find a learner to which a strategy gives nothing to look at."""
+        if self.collect.partial or not agent or not agent.learns:
+            return
+        features = merged.get("features")
+        sets = (features.table or {}) if features else {}
+        if all((use := node.get("use")) and use.value == DROPPED for node in sets.values()):
+            message = f"agent '{agent.use}' needs features to look at"
+            self.collect.add(message, merged, ("agent", "use"), hint='features.NAME = { use = "returns" }')
+
+    def _use(self, node: Node, table: str, hint: str) -> Node | None:
+        """Return what a table says to use, a string; None where there is a finding. `hint`: what could be used."""
         use = node.get("use")
-        if use is None:
-            self.collect.add(f"{table} does not say which: it needs use", node, key=True, hint=f"mnq list {kind}")
-            return None
-        if not isinstance(use.value, str):
-            self.collect.add(f"use must be a string, was {reading.described(use.value)}", use, hint=f"mnq list {kind}")
-            return None
+        if node.table is None:
+            short = f'{table} = {{ use = "{node.value}" }}' if isinstance(node.value, str) else None
+            self.collect.add(f"{table} must be a table, was {reading.described(node.value)}", node, hint=short)
+        elif use is None:
+            self.collect.add(f"{table} does not say which: it needs use", node, key=True, hint=hint)
+        elif not isinstance(use.value, str):
+            self.collect.add(f"use must be a string, was {reading.described(use.value)}", use, hint=hint)
+        else:
+            return use
+        return None
+
+    def _piece(self, kind: str, use: Node) -> Registered | None:
         try:
             return self.plugins.find(kind, use.value)
         except PluginError as error:
@@ -86,9 +115,8 @@ class Pieces:
 
     def _with_parameters(self, piece: Registered, node: Node, table: str) -> Choice | None:
         cls = self._class(piece, node)
-        values = {key: value for key, value in node.plain().items() if key != "use"}
         owner = f"{piece.kind} '{piece.name}'"
-        if cls is None or (made := self.collect.read(cls, values, node, owner)) is None:
+        if cls is None or (made := self.collect.read(cls, _without_use(node), node, owner)) is None:
             return None
         self.collect.note(cls, node, table)
         self.collect.written[f"{table}.use"] = use = node.table["use"]  # type: ignore[index] # `_piece` saw to it
@@ -124,6 +152,10 @@ class Pieces:
             if key != "use":
                 message = f'features.{name} is dropped by use = "none": {key!r} means nothing'
                 self.collect.unknown(node, (key,), message, "remove it")
+
+
+def _without_use(node: Node) -> dict[str, Any]:
+    return {key: value for key, value in node.plain().items() if key != "use"}
 
 
 def _sentence(error: PluginError) -> str:

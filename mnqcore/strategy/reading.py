@@ -132,6 +132,8 @@ def reader(cls: type, parameter: Parameter) -> Reader:
 def typed(value: Any, wanted: Any) -> Any:
     """Return a TOML value as the wanted type; Refusal, or IterableValidationError for items of an array."""
     wanted, shape = unwrapped(wanted), get_origin(unwrapped(wanted))
+    if shape in (Union, types.UnionType):
+        return _or_word(value, *get_args(wanted))
     if isinstance(value, Given):
         value = _given(value, wanted)
     if shape is tuple:
@@ -187,6 +189,17 @@ def _given(given: Given, wanted: Any) -> Any:
     if wanted is str:
         return given.value if isinstance(given.value, str) else given.typed
     return given.typed if given.value is None else given.value
+
+
+def _or_word(value: Any, wanted: Any, word: Any) -> Any:
+    """Return a value of the type `T | Literal["word"]`."""
+    (known,) = get_args(word)
+    plain = _given(value, None) if isinstance(value, Given) else value
+    if isinstance(plain, str):
+        if plain != known:
+            raise Refusal(f'must be {_WORDS[wanted]} or "{known}", was {described(plain)}')
+        return plain
+    return typed(plain, wanted)
 
 
 def _array(value: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

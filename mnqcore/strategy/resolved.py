@@ -23,12 +23,27 @@ def write(strategy: Strategy, *, origins: bool = True) -> str:
 
 def values(strategy: Strategy) -> dict[str, dict[str, Any]]:
     """Return dotted table -> key -> value of all that a strategy holds; the table of plain settings is ""."""
-    plain = {"summary": strategy.summary, "instrument": strategy.instrument.name, "bar_size": strategy.bar_size}
-    tables: dict[str, dict[str, Any]] = {"": {**plain, "seed": strategy.seed}}
+    plain: dict[str, Any] = {
+        "summary": strategy.summary,
+        "instrument": strategy.instrument.name,
+        "bar_size": strategy.bar_size,
+    }
+    plain |= {"seed": strategy.seed} | ({"lookback": strategy.lookback} if strategy.learns else {})
+    tables: dict[str, dict[str, Any]] = {"": plain}
     tables |= {key: {"use": choice.use, **choice.params} for key, choice in strategy.choices.items()}
     fees = {key: amount for key, amount in attrs.asdict(strategy.costs.commission).items() if amount}
     costs = {**attrs.asdict(strategy.costs, recurse=False), "commission": fees or {"per_contract": 0.0}}
-    return {**tables, "costs": costs, "risk": attrs.asdict(strategy.risk), "session": attrs.asdict(strategy.session)}
+    tables |= {"costs": costs, "risk": attrs.asdict(strategy.risk), "session": attrs.asdict(strategy.session)}
+    return tables | _learning(strategy)
+
+
+def _learning(strategy: Strategy) -> dict[str, dict[str, Any]]:
+    """Return the tables that only a learner has."""
+    if not strategy.learns or not strategy.executor:
+        return {}
+    executor = {"use": strategy.executor.use, **strategy.executor.params}
+    split = {"use": strategy.split.use, **attrs.asdict(strategy.split)}
+    return {"split": split, "env": attrs.asdict(strategy.env), "executor": executor}
 
 
 def _lines(strategy: Strategy, origins: dict[str, str]) -> Iterator[str]:

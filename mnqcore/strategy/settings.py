@@ -1,9 +1,9 @@
-"""The parts of a strategy that are the core's own: costs, risk limits, session rules, and the plain settings."""
+"""The parts of a strategy that are the core's own: money, limits, sessions, what learning needs, plain settings."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -84,12 +84,68 @@ class Session:
 
 
 @attrs.frozen(kw_only=True)
+class Holdout:
+    """One stretch to train on, one to choose the best checkpoint by, and the rest to test on, in order of time."""
+
+    use: ClassVar[str] = "holdout"
+    train: float = param(0.7, gt=0, lt=1, help="share of the bars to train on")
+    validate: float = param(0.15, gt=0, lt=1, help="share of the bars to validate on; the rest is the test")
+    embargo_bars: int = param(64, ge=0, le=1_000_000, help="left out at the end of train and of validate", unit="bars")
+
+    def __attrs_post_init__(self) -> None:
+        if self.train + self.validate >= 1:
+            raise ValueError(
+                f"train and validate leave nothing to test on: {self.train} + {self.validate} is not below 1"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class WalkForward:
+    """Windows of training that move on through time, each tested on the bars that follow it."""
+
+    use: ClassVar[str] = "walk-forward"
+    folds: int = param(4, ge=1, le=1_000, help="how many windows are trained and tested")
+    train: float = param(0.5, gt=0, lt=1, help="share of the bars in the first training window, its validation too")
+    validate: float = param(0.15, gt=0, lt=1, help="share of each training window that validates, at its end")
+    embargo_bars: int = param(64, ge=0, le=1_000_000, help="left out at the end of train and of validate", unit="bars")
+    anchored: bool = param(False, help="training windows begin with the first bar and grow, instead of moving on")
+
+
+Split = Holdout | WalkForward
+"""How the bars are parted."""
+
+
+@attrs.frozen(kw_only=True)
+class Env:
+    """The episodes that a learner is trained in."""
+
+    episode_bars: int | None = param(
+        None, ge=2, le=1_000_000_000, help="longest episode; all of train if not set", unit="bars"
+    )
+    start_balance_range: tuple[float, float] = param(
+        (1.0, 1.0), ge=0.01, le=100, help="an episode's first balance lies between these", unit="x initial_balance"
+    )
+    reward_scale: float | Literal["auto"] = param(
+        "auto",
+        gt=0,
+        le=_MOST,
+        help='rewards are divided by it; "auto" measures how far they spread under random actions',
+    )
+
+    def __attrs_post_init__(self) -> None:
+        low, high = self.start_balance_range
+        if low > high:
+            raise ValueError(f"start_balance_range must not fall, was [{low}, {high}]")
+
+
+@attrs.frozen(kw_only=True)
 class Plain:
     """The settings of a strategy that are not tables."""
 
     summary: str = param("", help="one line for people")
     instrument: str = param("MNQ", help="name in the catalogue, or of an [instrument.NAME] table")
     bar_size: str = param("5 min", help='length of a bar: "30 sec", "5 min", "1 hour", "1 day"')
+    lookback: int = param(50, ge=1, le=10_000, help="length of the window of features that a learner sees", unit="bars")
     seed: int = param(0, ge=0, le=2**32 - 1, help="of the bootstrap and of the random baseline; plugins have their own")
 
 
@@ -166,14 +222,23 @@ HINTS: dict[tuple[type, str], str] = {
 }
 """(class, parameter) -> what to do when it is out of range, where that is not plain from the message."""
 
-TABLES: dict[str, type] = {"costs": Costs, "risk": Risk, "session": Session}
+TABLES: dict[str, type] = {"costs": Costs, "risk": Risk, "session": Session, "env": Env}
 """Table in a strategy -> the class that reads it."""
 
-CHOICES = ("data", "agent", "reward", "bracket", "sizer")
+SPLITS: dict[str, type[Split]] = {cls.use: cls for cls in (Holdout, WalkForward)}
+"""`use` in the table `split` -> the class that reads it."""
+
+CHOICES = ("data", "agent", "extractor", "reward", "bracket", "sizer", "executor")
 """The kinds of which a strategy names one; `features` holds any number."""
 
-USED = {"data": "synthetic", "bracket": "fixed", "sizer": "fixed"}
+USED = {
+    "data": "synthetic", "extractor": "lstm", "reward": "trade-pnl", "bracket": "fixed", "sizer": "fixed",
+    "executor": "serial",
+}  # fmt: skip
 """Kind -> the plugin used where a strategy names none."""
 
-LATER = frozenset(("lookback", "feeds", "split", "extractor", "env", "trade", "executor", "gates", "sweep", "on"))
+LEARNING = frozenset(("extractor", "reward", "executor"))
+"""The kinds that a rule can do without: they are used only where a learner trains, or where one is named."""
+
+LATER = frozenset(("feeds", "trade", "gates", "sweep", "on"))
 """Keys that are planned, so that the message can say so."""
