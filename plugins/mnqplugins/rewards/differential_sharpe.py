@@ -39,8 +39,8 @@ class DifferentialSharpe:
         """Forget the returns of the accounts that begin anew."""
         import numpy as np
 
-        self.mean = np.zeros(len(lanes)) if self.mean is None else np.where(lanes, 0.0, self.mean)
-        self.square = np.zeros(len(lanes)) if self.square is None else np.where(lanes, 0.0, self.square)
+        self.mean = np.zeros(len(lanes)) if lanes.all() else np.where(lanes, 0.0, self.mean)
+        self.square = np.zeros(len(lanes)) if lanes.all() else np.where(lanes, 0.0, self.square)
 
     def __call__(self, step: Step) -> NDArray[np.float64]:
         """Return shape (n,), without a unit; 0.0 in the first step."""

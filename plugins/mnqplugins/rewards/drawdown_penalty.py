@@ -29,7 +29,7 @@ class DrawdownPenalty:
         """Forget the depths of the accounts that begin anew."""
         import numpy as np
 
-        self.deepest = np.zeros(len(lanes)) if self.deepest is None else np.where(lanes, 0.0, self.deepest)
+        self.deepest = np.zeros(len(lanes)) if lanes.all() else np.where(lanes, 0.0, self.deepest)
 
     def __call__(self, step: Step) -> NDArray[np.float64]:
         """Return shape (n,): dollars."""
