@@ -86,7 +86,7 @@ def test_check_as_json(mnq):
         "column": 8,
         "width": 2,
         "key": "strategy.other.seed",
-        "hint": "seed: of the bootstrap and of the random baseline; plugins have their own",
+        "hint": "seed: of training, bootstrap and random baseline; plugins have their own",
     }
 
 

@@ -117,7 +117,7 @@ def test_all_errors_come_in_one_pass_sorted_by_place(report):
         session = { rth = "false", no_entry_after = "25:00" }
         instrument = "MNQQ"
         features.x = { use = "returns", horizons = [1, 2.5, true, 0] }
-        lookback = 50
+        feeds.x = { use = "synthetic" }
         [defaults]
         costs = { initial_balance = nan, slippage_ticks = true, commission = -1 }
         extends = "b"
@@ -138,7 +138,7 @@ def test_all_errors_come_in_one_pass_sorted_by_place(report):
         "9:14: error: no instrument named 'MNQQ'",
         "10:48: error: horizons must be a whole number, was 2.5",
         "10:53: error: horizons must be a whole number, was true",
-        "11:1: error: 'lookback' is not in this version of mnq",
+        "11:1: error: 'feeds' is not in this version of mnq",
         "13:29: error: initial_balance must be finite, was nan",
         "13:51: error: slippage_ticks must be a whole number, was true",
         "13:70: error: commission must be at least 0, was -1.0",
@@ -463,7 +463,7 @@ def test_the_exit_code_of_the_class_is_untouched():
         ("#=1", "not of the form key=value"),
         ("a b=1", "not of the form key=value"),
         ("colour=1", "unknown key 'colour' for a strategy"),
-        ("lookback=1", "'lookback' is not in this version of mnq"),
+        ("gates.sharpe=1", "'gates' is not in this version of mnq"),
         ("extends=b", "'extends' is settled in the file"),
         ("agent=flat", "agent must be a table, was 'flat' (a string)"),
         ("agent.word=\udcff", "not a key of a strategy"),

@@ -37,13 +37,34 @@ bracket = { use = "atr", period = 14, stop = 2.5 }
 sizer = { use = "fixed-fractional", risk = 0.01 }
 risk = { max_position = 3, max_loss = 1e3 }
 features.moves = { use = "none" }
+[strategy.pupil]
+lookback = 20
+agent = { use = "pupil" }
+features.moves = { use = "returns" }
+split = { use = "walk-forward", folds = 3, anchored = true }
+extractor = { use = "gru", hidden = 8 }
+env = { episode_bars = 500, start_balance_range = [0.5, 2], reward_scale = 3 }
+executor = { use = "serial" }
+"""
+PUPIL = """
+from mnqcore import hookimpl, plugin
+
+@plugin
+class Pupil:
+    def train(self, training): ...
+
+@hookimpl
+def register_agents(register):
+    register("pupil", Pupil)
 """
 EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
-def plugins():
-    return load_plugins(environ={"MNQ_LOAD_PLUGINS": ""})
+def plugins(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugins") / "pupil.py"
+    path.write_text(PUPIL)
+    return load_plugins([str(path)], environ={"MNQ_LOAD_PLUGINS": ""})
 
 
 @pytest.fixture
@@ -103,7 +124,7 @@ def with_x(content):
 def test_the_good_file_is_good(survive):
     checked, loaded = survive(GOOD.encode())
 
-    assert [strategy.name for strategy in checked] == ["base", "x"]
+    assert [strategy.name for strategy in checked] == ["base", "x", "pupil"]
     assert loaded[0].instrument.name == "OWN"
 
 
@@ -173,6 +194,11 @@ PATHS = [
     *[("strategy", "x", key) for key in ("extends", "agent", "bracket", "sizer", "session", "summary", "reward")],
     ("strategy", "x", "bracket", "use"),
     ("strategy", "x", "bracket", "stop"),
+    *[("strategy", "pupil", key) for key in ("lookback", "split", "env", "extractor", "executor", "reward")],
+    ("strategy", "pupil", "split", "use"),
+    ("strategy", "pupil", "split", "train"),
+    ("strategy", "pupil", "env", "reward_scale"),
+    ("strategy", "pupil", "env", "start_balance_range"),
     ("strategy", "base", "extends"),
     ("strategy", "base"),
     ("strategy", "x"),
@@ -194,7 +220,22 @@ def test_any_value_anywhere(survive, changes):
 
 
 KEYS = st.sampled_from(
-    ["seed", "agent", "agent.use", "agent.fast", "costs.commission", "features", "features.moves.horizons", "a..b", '"']
+    [
+        "seed",
+        "agent",
+        "agent.use",
+        "agent.fast",
+        "costs.commission",
+        "features",
+        "features.moves.horizons",
+        "a..b",
+        '"',
+        "split.use",
+        "split",
+        "lookback",
+        "env.reward_scale",
+        "executor.use",
+    ]
 ) | st.text(max_size=8)
 
 

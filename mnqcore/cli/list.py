@@ -97,6 +97,8 @@ def type_text(kind: Any) -> str:
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join(type_text(argument) for argument in arguments)
+    if typing.get_origin(kind) is typing.Literal:
+        return toml_text(arguments[0])
     if typing.get_origin(kind) is tuple:
         return f"list of {type_text(arguments[0])}"
     return "none" if kind in (None, type(None)) else getattr(kind, "__name__", str(kind))

@@ -3,17 +3,21 @@
 from mnqcore.strategy.check import check, load, names
 from mnqcore.strategy.findings import Finding, InvalidFile
 from mnqcore.strategy.model import Choice, Strategy
-from mnqcore.strategy.settings import Commission, Costs, Risk, Session
+from mnqcore.strategy.settings import Commission, Costs, Env, Holdout, Risk, Session, Split, WalkForward
 
 __all__ = [
     "Choice",
     "Commission",
     "Costs",
+    "Env",
     "Finding",
+    "Holdout",
     "InvalidFile",
     "Risk",
     "Session",
+    "Split",
     "Strategy",
+    "WalkForward",
     "check",
     "load",
     "names",

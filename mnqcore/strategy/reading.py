@@ -195,11 +195,12 @@ def _or_word(value: Any, wanted: Any, word: Any) -> Any:
     """Return a value of the type `T | Literal["word"]`."""
     (known,) = get_args(word)
     plain = _given(value, None) if isinstance(value, Given) else value
-    if isinstance(plain, str):
-        if plain != known:
-            raise Refusal(f'must be {_WORDS[wanted]} or "{known}", was {described(plain)}')
+    if plain == known:
         return plain
-    return typed(plain, wanted)
+    try:
+        return typed(plain, wanted)
+    except Refusal:
+        raise Refusal(f'must be {_WORDS[wanted]} or "{known}", was {described(plain)}') from None
 
 
 def _array(value: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -7,7 +7,8 @@ give useless errors, and a list of conditions no completion. Layers may each giv
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+import types
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import attrs
 
@@ -16,7 +17,7 @@ from mnqcore.errors import PluginError
 from mnqcore.market.instruments import Instrument, catalogue
 from mnqcore.strategy.pieces import DROPPED, NAME
 from mnqcore.strategy.reading import settable, unwrapped
-from mnqcore.strategy.settings import CHOICES, FURTHER, TABLES, USED, Commission, Plain, clock
+from mnqcore.strategy.settings import CHOICES, FURTHER, SPLITS, TABLES, USED, Commission, Holdout, Plain, clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,7 @@ _NAMES = f"^{NAME.pattern}$"
 def document(plugins: Plugins) -> tuple[Schema, list[str]]:
     """Return the schema, and the pieces of which it knows no parameters since they do not load."""
     broken: list[str] = []
-    kinds = {kind: _kind(kind, plugins, broken) for kind in (*CHOICES, "features")}
+    kinds = {kind: _kind(kind, plugins, broken) for kind in (*CHOICES, "features")} | {"split": _split()}
     strategy = _strategy()
     own = {"summary": strategy["summary"], "extends": {"type": "string", "description": "the strategy to start from"}}
     shared = {key: value for key, value in strategy.items() if key != "summary"}
@@ -50,12 +51,12 @@ def document(plugins: Plugins) -> tuple[Schema, list[str]]:
 
 
 def _strategy() -> dict[str, Schema]:
-    """Return the keys of a strategy; the kinds stand in the definitions."""
+    """Return the keys of a strategy; the tables with `use` stand in the definitions."""
     plain = _fields(Plain)
     plain["instrument"]["examples"] = sorted(catalogue())
     plain["bar_size"]["pattern"] = "^[1-9][0-9]{0,3} (sec|min|hour|day)s?$"
     tables = {key: _closed(_fields(cls), (inspect.getdoc(cls) or "").partition("\n")[0]) for key, cls in TABLES.items()}
-    kinds = {kind: {"$ref": f"#/definitions/{kind}"} for kind in (*CHOICES, "features")}
+    kinds = {kind: {"$ref": f"#/definitions/{kind}"} for kind in (*CHOICES, "features", "split")}
     features = {**_named(kinds["features"]), "description": "one table a set; its columns become NAME.column"}
     return {**plain, **kinds, "features": features, **tables}
 
@@ -70,9 +71,23 @@ def _kind(kind: str, plugins: Plugins, broken: list[str]) -> Schema:
         anything |= dict.fromkeys(fields or {}, True)
     if kind == "features":
         known[DROPPED,] = _closed({"use": True}, "")
-    use = {"enum": [word for words in known for word in words], "description": f"mnq list {kind}"}
-    if kind in USED:
-        use["default"] = USED[kind]
+    return _using(known, anything, f"mnq list {kind}", USED.get(kind))
+
+
+def _split() -> Schema:
+    """Return the schema of the table that says how the bars are parted."""
+    known: dict[tuple[str, ...], Schema] = {
+        (name,): _closed({"use": True, **_fields(cls)}, "") for name, cls in SPLITS.items()
+    }
+    anything = {name: True for cls in SPLITS.values() for name in parameters(cls)}
+    return _using(known, anything, "how the bars are parted for a learner", Holdout.use)
+
+
+def _using(known: dict[tuple[str, ...], Schema], anything: Schema, description: str, usual: str | None) -> Schema:
+    """Return the schema of a table with `use`; `known` is what it may say -> the schema of the table then."""
+    use: Schema = {"enum": [word for words in known for word in words], "description": description}
+    if usual:
+        use["default"] = usual
     return {"type": "object", "properties": {"use": use}, **_chain(list(known.items()), anything)}
 
 
@@ -125,6 +140,8 @@ def _field(cls: type, parameter: Parameter) -> Schema:
 
 def _type(parameter: Parameter) -> Schema:
     wanted = unwrapped(parameter.type)
+    if get_origin(wanted) in (Union, types.UnionType):
+        return _or_word(parameter, *get_args(wanted))
     if get_origin(wanted) is not tuple:
         return _scalar(wanted, parameter)
     args = get_args(wanted)
@@ -132,6 +149,13 @@ def _type(parameter: Parameter) -> Schema:
         return {"type": "array", "items": _scalar(args[0], parameter)}
     items = [_scalar(arg, parameter) for arg in args]
     return {"type": "array", "items": items, "minItems": len(items), "maxItems": len(items)}
+
+
+def _or_word(parameter: Parameter, wanted: Any, word: Any) -> Schema:
+    """Return the schema of `T | Literal["word"]`; a bound says nothing of a string, nor a pattern of a number."""
+    (known,) = get_args(word)
+    found = _scalar(wanted, parameter)
+    return {**found, "type": [found["type"], "string"], "pattern": f"^{known}$"}
 
 
 def _scalar(wanted: Any, parameter: Parameter) -> Schema:

@@ -120,7 +120,7 @@ class Env:
     """The episodes that a learner is trained in."""
 
     episode_bars: int | None = param(
-        None, ge=2, le=1_000_000_000, help="longest episode; all of train if not set", unit="bars"
+        None, ge=2, le=1_000_000_000, help="longest episode; without it, to the end of train", unit="bars"
     )
     start_balance_range: tuple[float, float] = param(
         (1.0, 1.0), ge=0.01, le=100, help="an episode's first balance lies between these", unit="x initial_balance"
@@ -146,7 +146,7 @@ class Plain:
     instrument: str = param("MNQ", help="name in the catalogue, or of an [instrument.NAME] table")
     bar_size: str = param("5 min", help='length of a bar: "30 sec", "5 min", "1 hour", "1 day"')
     lookback: int = param(50, ge=1, le=10_000, help="length of the window of features that a learner sees", unit="bars")
-    seed: int = param(0, ge=0, le=2**32 - 1, help="of the bootstrap and of the random baseline; plugins have their own")
+    seed: int = param(0, ge=0, le=2**32 - 1, help="of training, bootstrap and random baseline; plugins have their own")
 
 
 def clock(text: str) -> str | None:
