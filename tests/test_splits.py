@@ -170,22 +170,23 @@ def test_all_that_follows_is_the_same_wherever_the_first_bar_lies(split, first, 
 
 
 @pytest.mark.parametrize(
-    ("split", "bars", "what", "advice"),
+    ("split", "bars", "where", "advice"),
     [
-        (Holdout(), 0, "train would hold 0", "take more bars"),
-        (Holdout(), 60, "train would hold 0", "take more bars"),
-        (Holdout(), 400, "validate would hold 0", "a smaller split.embargo_bars than 64"),
-        (Holdout(validate=0.001, embargo_bars=0), 1060, "validate would hold 1", "a larger split.validate than 0.001"),
-        (Holdout(train=0.01), 1060, "train would hold 0", "a smaller split.embargo_bars than 64"),
-        (WalkForward(folds=1000), 1560, "test of fold 1 would hold 1", "fewer split.folds than 1000"),
-        (WalkForward(), 760, "validate of fold 1 would hold 0", "a larger split.validate than 0.15"),
+        (Holdout(), 0, "train would hold 0", "train = 0.7, embargo_bars = 64"),
+        (Holdout(), 60, "train would hold 0", "train = 0.7, embargo_bars = 64"),
+        (Holdout(), 400, "validate would hold 0", "validate = 0.15, embargo_bars = 64"),
+        (Holdout(validate=0.001), 1060, "validate would hold 0", "validate = 0.001, embargo_bars = 64"),
+        (Holdout(train=0.9, validate=0.099), 1060, "test would hold 1", "train = 0.9, validate = 0.099"),
+        (WalkForward(folds=1000, embargo_bars=0), 1560, "test of fold 1 would hold 1", "folds = 1000, train = 0.5"),
+        (WalkForward(), 760, "validate of fold 1 would hold 0", "validate = 0.15, embargo_bars = 64"),
     ],
 )
-def test_too_few_bars_say_how_many_and_what_to_change(split, bars, what, advice):
+def test_too_few_bars_say_how_many_and_what_to_change(split, bars, where, advice):
     with pytest.raises(DataError) as caught:
         folds(split, 60, bars)
 
-    assert caught.value.what.startswith("the bars are too few for the split: ")
-    assert f"{what}, it needs 2" in caught.value.what
+    assert caught.value.what == "the bars are too few for the split"
+    assert caught.value.facts["where"] == f"{where} of the 2 bars it needs"
     assert caught.value.facts["found"].startswith(f"{bars} bars, {max(bars - 60, 0)} of them ")
-    assert advice in caught.value.facts["next"]
+    assert caught.value.facts["next"].startswith(f"take more bars, or change split: {advice}")
+    assert max(map(len, str(caught.value).splitlines())) <= 80

@@ -116,6 +116,8 @@ def test_a_rule_may_carry_what_learning_needs_and_nothing_changes(read, agent):
     assert not laden.learns
     assert (laden.extractor, laden.executor, laden.reward) == (None, None, None)
     assert laden.digest() == plain.digest()
+    assert laden.origins.keys() == plain.origins.keys()
+    assert "split.use" not in plain.origins
     assert list(laden.choices) == ["data", "agent", "bracket", "sizer"]
     assert not {"lookback", "split", "env", "executor", "extractor"} & set(laden.to_toml().replace(".", " ").split())
 

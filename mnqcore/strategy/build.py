@@ -13,7 +13,7 @@ from mnqcore.strategy import reading
 from mnqcore.strategy.model import Strategy
 from mnqcore.strategy.pieces import Pieces
 from mnqcore.strategy.resolve import Node, plant
-from mnqcore.strategy.settings import CHOICES, LEARNING, TABLES, USED, Holdout, Plain, can_trade
+from mnqcore.strategy.settings import CHOICES, IDLE, LEARNING, TABLES, USED, Holdout, Plain, can_trade
 
 if TYPE_CHECKING:
     from mnqcore.plugins import Plugins
@@ -66,7 +66,7 @@ class Builder:
             features=features,
             split=split,
             requires=requires,
-            written=self.collect.written,
+            written=self._written(learns=choices["agent"].learns),
             **choices,
             **tables,
         )
@@ -80,7 +80,12 @@ class Builder:
             node = merged.get(kind)
             needed = kind not in LEARNING or learns or (node is not None and node.source is not None)
             found[kind] = agent if kind == "agent" else pieces.choice(kind, node, kind) if needed else None
-        return found if learns else {**found, "extractor": None, "executor": None}
+        return found if learns else found | dict.fromkeys(IDLE & found.keys())
+
+    def _written(self, *, learns: bool) -> dict[str, Node | str]:
+        """Return where the strategy's values were written, without those that mean nothing to its agent."""
+        written = self.collect.written
+        return {key: node for key, node in written.items() if learns or key.partition(".")[0] not in IDLE}
 
     def instrument(self, name: str, merged: Node) -> Instrument | None:
         """Return the instrument: the catalogue's, with what the file's own table says over it."""

@@ -240,5 +240,8 @@ USED = {
 LEARNING = frozenset(("extractor", "reward", "executor"))
 """The kinds that a rule can do without: they are used only where a learner trains, or where one is named."""
 
+IDLE = frozenset(("lookback", "split", "extractor", "env", "executor"))
+"""The keys that mean nothing where the agent is a rule."""
+
 LATER = frozenset(("feeds", "trade", "gates", "sweep", "on"))
 """Keys that are planned, so that the message can say so."""

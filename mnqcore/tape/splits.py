@@ -36,8 +36,9 @@ def folds(split: Split, first: int, bars: int) -> tuple[Fold, ...]:
 
     The shares are of the bars that can be decided on. The embargo is taken from the end of the earlier window, so that
     it moves neither `validate` nor `test`. The test windows of a walk-forward follow each other without a gap: each
-    begins at the bar at whose close the one before ends. So one account can run through all of them, and every bar but
-    the very last is decided on once.
+    begins at the bar at whose close the one before ends, so the two share that bar. One account
+    can run through all of them, and every bar but the very last is decided on once: a window decides at the closes of
+    `first` to `last - 1`.
 
     Args:
         split: how to part.
@@ -84,16 +85,11 @@ def _refuse_short(fold: Fold, split: Split, bars: int, count: int) -> None:
     name, shortest = min(windows.items(), key=lambda item: item[1].bars)
     if shortest.bars >= _LEAST:
         return
-    where, advice = "", ["take more bars"]
-    if not isinstance(split, Holdout):
-        where = f" of fold {fold.number}"
-        advice.append(f"fewer split.folds than {split.folds}")
-    if name == "validate":
-        advice.append(f"a larger split.validate than {split.validate}")
-    if split.embargo_bars and name != "test":
-        advice.append(f"a smaller split.embargo_bars than {split.embargo_bars}")
+    one = isinstance(split, Holdout)
+    keys = (name, "embargo_bars") if name != "test" else ("train", "validate") if one else ("folds", "train")
     raise DataError(
-        f"the bars are too few for the split: {name}{where} would hold {max(shortest.bars, 0)}, it needs {_LEAST}",
-        found=f"{bars} bars, {count} of them with all features and a whole lookback before them",
-        next=", or ".join(advice),
+        "the bars are too few for the split",
+        where=f"{name}{'' if one else f' of fold {fold.number}'} would hold {max(shortest.bars, 0)} of the {_LEAST} bars it needs",
+        found=f"{bars} bars, {count} of them with complete features and lookback",
+        next="take more bars, or change split: " + ", ".join(f"{key} = {getattr(split, key)}" for key in keys),
     )
