@@ -1,0 +1,183 @@
+"""What an extractor makes of every window, worked out once: in batches, and kept on disk for the next run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mnqcore.errors import PluginError
+from mnqcore.plugins.blame import reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnqcore.agent.policy import TradingPolicy
+    from mnqcore.api.values import Window
+
+    Floats = NDArray[np.float32]
+
+_BATCH = 256  # windows: what is read stays in the processor's cache
+_SERIES = 8192  # bars of a series encoded in one piece
+_SAMPLE = 64  # windows that a series is checked on
+_RECHECKED = 8  # windows that kept latents are checked on
+_WITHIN = 1e-5
+_KEPT = 4  # files
+
+
+def latents(
+    policy: TradingPolicy, features: Floats, lookback: int, window: Window, folder: Path | None = None
+) -> Floats:
+    """Return the latent of the window that ends with each bar, float32 (bars, latent); NaN outside `window`.
+
+    Args:
+        policy: whose extractor encodes; it is put into evaluation mode.
+        features: (bars, n_features), scaled, of the whole tape.
+        lookback: bars of a window.
+        window: the bars whose latents are wanted; the first one has `lookback` - 1 bars before it.
+        folder: where latents are kept by the sha256 of weights and features; None, or one that cannot be written:
+            nowhere. What lies there broken, or was made by another version of the extractor, is made anew.
+
+    Raises:
+        PluginError: the extractor's `encode_series` raises, or differs from its windows one by one.
+    """
+    if window.first < lookback - 1:
+        raise ValueError(f"bar {window.first} has no {lookback} bars up to it")
+    policy.set_training_mode(False)
+    rows = np.array(features[window.first - lookback + 1 : window.last + 1], np.float32, order="C")
+    if folder is None:
+        encoded = _encode(policy, rows, lookback)
+    else:
+        path = folder / f"{_key(policy, rows, lookback)}.npy"
+        encoded = _kept(path, policy, rows, lookback)
+    found = np.full((len(features), encoded.shape[1]), np.nan, np.float32)
+    found[window.first : window.last + 1] = encoded
+    return found
+
+
+def _encode(policy: TradingPolicy, rows: Floats, lookback: int) -> Floats:
+    """Return (bars - lookback + 1, latent)."""
+    network: Any = policy.features_extractor.network
+    if hasattr(network, "encode_series"):
+        found_at_once = _in_pieces(network, torch.from_numpy(rows), lookback, policy.device)
+        return _checked(policy, network, found_at_once, rows, lookback)
+    count = len(rows) - lookback + 1
+    found: Floats | None = None
+    for begin in range(0, count, _BATCH):
+        at = np.arange(begin, min(begin + _BATCH, count))
+        part = _at(policy, rows, lookback, at)
+        found = np.empty((count, part.shape[1]), np.float32) if found is None else found
+        found[at] = part
+    assert found is not None
+    return found
+
+
+def _at(policy: TradingPolicy, rows: Floats, lookback: int, starts: NDArray[np.int64]) -> Floats:
+    """Return the latents of the windows that start at these rows; only they are laid out in memory."""
+    windows = torch.from_numpy(rows).unfold(0, lookback, 1).transpose(1, 2)[torch.from_numpy(starts)]
+    with torch.inference_mode():
+        found: Floats = policy.encode(windows.contiguous().to(policy.device)).float().cpu().numpy()
+    return found
+
+
+def _in_pieces(network: Any, rows: torch.Tensor, lookback: int, device: torch.device) -> Floats:
+    """Encode a series piece by piece: one of any length needs no more memory than that."""
+    count, found = len(rows) - lookback + 1, []
+    for begin in range(0, count, _SERIES):
+        piece = rows[begin : min(begin + _SERIES, count) + lookback - 1].to(device)
+        try:
+            with torch.inference_mode():
+                part = np.asarray(network.encode_series(piece).float().cpu().numpy())
+        except Exception as error:
+            raise _broken(network, f"it raised {reason(error)}") from error
+        if part.ndim != 2 or len(part) != len(piece) - lookback + 1:
+            raise _broken(network, f"it returned shape {part.shape} for {len(piece)} bars and windows of {lookback}")
+        found.append(part)
+    return np.concatenate(found)
+
+
+def _checked(policy: TradingPolicy, network: Any, encoded: Floats, rows: Floats, lookback: int) -> Floats:
+    at = _sample(len(encoded), _SAMPLE)
+    alone = _at(policy, rows, lookback, at)
+    if not _alike(encoded[at], alone):
+        off = np.abs(encoded[at] - alone).max() if alone.shape == encoded[at].shape else f"of shape {alone.shape}"
+        raise _broken(network, f"it differs from the windows one by one, by {off}")
+    return encoded
+
+
+def _alike(found: Floats, expected: Floats) -> bool:
+    return found.shape == expected.shape and bool(np.allclose(found, expected, rtol=_WITHIN, atol=_WITHIN))
+
+
+def _sample(count: int, most: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
+
+
+def _broken(network: Any, wrong: str) -> PluginError:
+    owner = type(network)
+    return PluginError(
+        f"encode_series of an extractor broke its contract: {wrong}",
+        who=f"{owner.__module__}.{owner.__qualname__}",
+        next="return what the network makes of each window, within 1e-5; or leave encode_series out",
+    )
+
+
+def _key(policy: TradingPolicy, rows: Floats, lookback: int) -> str:
+    """Return the sha256 of all that latents follow from, but for the code of the extractor."""
+    encoder = policy.features_extractor
+    digest = hashlib.sha256(repr((lookback, rows.shape, type(encoder.network).__qualname__)).encode())
+    for name, weight in sorted(encoder.state_dict().items()):
+        digest.update(repr((name, tuple(weight.shape), str(weight.dtype))).encode())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(rows.tobytes())
+    return digest.hexdigest()
+
+
+def _kept(path: Path, policy: TradingPolicy, rows: Floats, lookback: int) -> Floats:
+    """Return the latents of a file; where it does not hold them, encode and write it."""
+    at = _sample(len(rows) - lookback + 1, _RECHECKED)
+    expected = _at(policy, rows, lookback, at)
+    found = _read(path, (len(rows) - lookback + 1, expected.shape[1]))
+    if found is not None and _alike(found[at], expected):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return found
+    encoded = _encode(policy, rows, lookback)
+    with contextlib.suppress(OSError):
+        _write(path, encoded)
+    return encoded
+
+
+def _read(path: Path, shape: tuple[int, int]) -> Floats | None:
+    try:
+        if not shape[0] * shape[1] * 4 < path.stat().st_size < shape[0] * shape[1] * 4 + 4096:
+            return None
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile):
+        return None
+    sound = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.shape == shape
+    return found if sound and np.isfinite(found).all() else None
+
+
+def _write(path: Path, encoded: Floats) -> None:
+    """Write a file as a whole or not at all, and remove all but the newest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.save(file, encoded, allow_pickle=False)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    kept = sorted(path.parent.glob("*.npy"), key=lambda other: other.stat().st_mtime_ns)
+    for other in kept[:-_KEPT]:
+        other.unlink(missing_ok=True)
