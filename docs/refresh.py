@@ -195,9 +195,12 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "pieces": _pieces,
     "settings commission": _settings("Commission"),
     "settings costs": _settings("Costs"),
+    "settings env": _settings("Env"),
+    "settings holdout": _settings("Holdout"),
     "settings plain": _settings("Plain"),
     "settings risk": _settings("Risk"),
     "settings session": _settings("Session"),
+    "settings walk-forward": _settings("WalkForward"),
 }
 """Name in a page -> what makes its lines."""
 

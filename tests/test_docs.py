@@ -310,7 +310,13 @@ def test_every_key_of_a_strategy_file_is_documented():
     from mnqcore.strategy.build import KEYS
 
     keys = table_keys("docs/strategy-file.md")
-    tables = (*settings.TABLES.values(), settings.Commission, settings.Plain, mnqcore.Instrument)
+    tables = (
+        *settings.TABLES.values(),
+        *settings.SPLITS.values(),
+        settings.Commission,
+        settings.Plain,
+        mnqcore.Instrument,
+    )
 
     expected = {name for cls in tables for name in parameters(cls)} - {"name"}
     assert expected | (set(KEYS) - {"features"}) | {"extends", "features.NAME", "format", "requires"} <= keys

@@ -87,9 +87,10 @@ def _refuse_short(fold: Fold, split: Split, bars: int, count: int) -> None:
         return
     one = isinstance(split, Holdout)
     keys = (name, "embargo_bars") if name != "test" else ("train", "validate") if one else ("folds", "train")
+    window = name if one else f"{name} of fold {fold.number}"
     raise DataError(
         "the bars are too few for the split",
-        where=f"{name}{'' if one else f' of fold {fold.number}'} would hold {max(shortest.bars, 0)} of the {_LEAST} bars it needs",
+        where=f"{window} would hold {max(shortest.bars, 0)} of the {_LEAST} bars it needs",
         found=f"{bars} bars, {count} of them with complete features and lookback",
         next="take more bars, or change split: " + ", ".join(f"{key} = {getattr(split, key)}" for key in keys),
     )
