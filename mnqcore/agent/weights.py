@@ -73,7 +73,7 @@ def read_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, 
 
 def _largest(expected: Mapping[str, torch.Tensor]) -> int:
     """Return how many bytes a file with these weights has at most."""
-    header = sum(_PER_WEIGHT + 6 * len(name) for name in expected)
+    header = _PER_WEIGHT + sum(_PER_WEIGHT + 6 * len(name) for name in expected)
     return _LENGTH + header + sum(weight.numel() * weight.element_size() for weight in expected.values())
 
 
