@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import DataError, UsageError, suggest
+from mnqcore.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from mnqcore.market.instruments import Instrument
-    from mnqcore.strategy.settings import Costs
-
-_FARTHEST = 2**31  # ticks
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -56,20 +53,14 @@ class BacktestEngine:
         stop_loss_ticks: int | None = 200,
         session: Any = None,
     ) -> None:
-        from mnqcore.market.bars import validate
         from mnqcore.simulator import rulebook
-        from mnqcore.strategy.settings import Risk, Session
-        from mnqcore.tape import lay
+        from mnqcore.strategy.settings import Risk
+        from mnqcore.tape.frame import costs_of, instrument_called, lay_frame
 
-        self.instrument = _known(instrument) if isinstance(instrument, str) else instrument
-        self.costs = _costs(initial_capital, commission, slippage_ticks)
-        if stop_loss_ticks is not None and not 0 < stop_loss_ticks < _FARTHEST:
-            raise UsageError("stop_loss_ticks must be above 0, or None", found=str(stop_loss_ticks))
-        bars = validate(_as_floats(df))
-        self.index = bars.index
-        self._contracts = bars.get("contract")
-        self.market = lay(bars, self.instrument, session or Session(), _bar_size(bars))
-        self.market.orders["stop"] = stop_loss_ticks or 0
+        self.instrument = instrument_called(instrument) if isinstance(instrument, str) else instrument
+        self.costs = costs_of(initial_capital, commission, slippage_ticks)
+        self._frame = lay_frame(df, self.instrument, session, stop_loss_ticks)
+        self.index, self.market = self._frame.index, self._frame.market
         self._law = rulebook(self.instrument, self.costs, Risk())
 
     def run(self, signals: ArrayLike | pd.Series) -> EngineResult:
@@ -123,62 +114,5 @@ class BacktestEngine:
                 found=f"{found.dtype}: {', '.join(map(str, found[:8]))}, ...",
                 next="give whole numbers, such as int8",
             )
-        actions: NDArray[np.int8] = found.astype(np.int8)[self._traded()]
+        actions: NDArray[np.int8] = found.astype(np.int8)[self._frame.rows]
         return actions
-
-    def _traded(self) -> Any:
-        """Return which rows of df the tape holds."""
-        import pandas as pd
-
-        if self._contracts is None or self.index.is_unique:
-            same = len(self.market.tape) == len(self.index)
-            return slice(None) if same else self.index.isin(self.market.times)
-        every = pd.MultiIndex.from_arrays([self.index, self._contracts])
-        return every.get_indexer(pd.MultiIndex.from_arrays([self.market.times, self.market.contracts]))
-
-
-def _costs(initial_capital: float, commission: float, slippage_ticks: int) -> Costs:
-    from mnqcore.strategy.settings import Commission, Costs
-
-    try:
-        return Costs(
-            initial_balance=float(initial_capital),
-            commission=Commission(per_contract=float(commission)),
-            slippage_ticks=slippage_ticks,
-        )
-    except (TypeError, ValueError) as error:
-        raise UsageError("an account cannot be opened with these numbers", found=str(error)) from error
-
-
-def _as_floats(df: pd.DataFrame) -> pd.DataFrame:
-    """Return real numbers of any width as float64: what is read from a CSV holds whole volumes."""
-    import pandas as pd
-
-    narrow = [name for name in df if pd.api.types.is_any_real_numeric_dtype(df[name]) and df[name].dtype != "float64"]
-    return df.astype(dict.fromkeys(narrow, "float64")) if narrow else df
-
-
-def _known(name: str) -> Instrument:
-    from mnqcore.market.instruments import catalogue
-
-    known = catalogue()
-    if name not in known:
-        close = suggest(name, list(known))
-        raise UsageError(f"no instrument {name!r}", next=f"did you mean {close}?" if close else ", ".join(known))
-    return known[name]
-
-
-def _bar_size(bars: pd.DataFrame) -> pd.Timedelta:
-    """Return the most frequent distance between bars: gaps are rarer than bars."""
-    import numpy as np
-    import pandas as pd
-
-    distances = np.diff(pd.DatetimeIndex(bars.index).asi8)
-    distances = distances[distances > 0]  # several contracts may share a time
-    if not len(distances):
-        raise DataError("two bars or more are needed", found=f"{len(bars)}")
-    least = distances.min()
-    if 2 * np.count_nonzero(distances == least) > len(distances):  # nearly always, and no sort is needed to see it
-        return pd.Timedelta(int(least), unit="ns")
-    steps, counts = np.unique(distances, return_counts=True)
-    return pd.Timedelta(int(steps[counts.argmax()]), unit="ns")
