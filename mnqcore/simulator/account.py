@@ -70,14 +70,12 @@ class Account:
         self._asks = np.zeros(lanes, ASK)
         self._alone = _entry(self._asks[:1])  # of one lane: made once, since making it takes longer than an entry
         self._answers = self.ledger["answer"]
-        money = round(initial_balance * MICRO)
-        for field in ("initial", "cash", "equity", "peak", "day_equity"):
-            self.ledger[field] = money
-        self.ledger["bar"], self.ledger["last"] = first, len(tape) - 1
-        self.ledger["day"] = tape["day"][first]
-        for field in ("latched_day", "stop_bar", "answer"):
-            self.ledger[field] = -1
+        self._open(self.ledger, initial_balance, first, len(tape) - 1)
         self._begin_steps(lanes)
+
+    def begin(self, lane: int, *, first: int, last: int, balance: float) -> None:
+        """Let a lane start anew at the close of bar `first`, with `balance` dollars; it ends at that of bar `last`."""
+        self._open(self.ledger[lane : lane + 1], balance, first, last)
 
     def run(
         self,
@@ -111,29 +109,38 @@ class Account:
 
     def step(self, actions: NDArray[np.int8], size_of: SizeOf) -> Step:
         """Move every lane one bar and return what happened; the trades of the step are in `step_trades`."""
-        while asking := kernel.step(
-            self.tape,
-            self.orders,
-            self.law,
-            self.ledger,
-            actions,
-            self._moved,
-            self.step_trades,
-            self.denied,
-            self._asks,
-            self._steps,
-        ):
-            lanes = self._asks["lane"][:asking]
-            self.ledger["answer"][lanes] = size_of(_entry(self._asks[:asking]))
-        out = self._steps.copy()
-        out.flags.writeable = False
-        columns = {name: out[name] for name in _STEP_FIELDS}
-        return Step(**columns | {"time": columns["time"].view("M8[ns]")})
+        self.move(actions, size_of)
+        return _step(self.steps.copy())
+
+    def move(self, actions: NDArray[np.int8], size_of: SizeOf) -> None:
+        """Move every lane one bar; what happened stands in `steps`, and in `seen`, until the next move."""
+        while asking := self._step(*self._before, actions, *self._behind):
+            if asking not in self._entries:
+                self._entries[asking] = _entry(self._asks[:asking])
+            self._answers[self._asking[:asking]] = size_of(self._entries[asking])
+
+    def _open(self, rows: Records, balance: float, first: int, last: int) -> None:
+        """Open ledgers with a balance in dollars at the close of bar `first`."""
+        rows[:] = np.zeros((), LEDGER)
+        money = round(balance * MICRO)
+        for field in ("initial", "cash", "equity", "peak", "day_equity"):
+            rows[field] = money
+        rows["bar"], rows["last"] = first, last
+        rows["day"] = self.tape["day"][first]
+        for field in ("latched_day", "stop_bar", "answer"):
+            rows[field] = -1
 
     def _begin_steps(self, lanes: int) -> None:
         self._moved = np.zeros(lanes, np.bool_)
-        self._steps = np.zeros(lanes, STEP)
+        self.steps = np.zeros(lanes, STEP)
+        self.seen = _step(self.steps)
+        self._asking = self._asks["lane"]
+        self._entries = {1: self._alone}  # number of entries -> what the sizer is told of them
         self.step_trades = np.zeros((lanes, 4), TRADE)  # a reversal, then a stop on the entry bar: two; room to spare
+        # Bound once: an environment moves so often that looking them up would be a tenth of its time.
+        self._step = kernel.step
+        self._before = (self.tape, self.orders, self.law, self.ledger)
+        self._behind = (self._moved, self.step_trades, self.denied, self._asks, self.steps)
 
     def _asks_for_size(
         self, lane: int, actions: NDArray[np.int8], sizes: NDArray[np.int64], equity: NDArray[np.int64]
@@ -180,6 +187,14 @@ def _entry(asks: Records) -> Entry:
     asks = asks.view()
     asks.flags.writeable = False
     return Entry(lanes=asks["lane"], **{name: asks[name] for name in _ASK_FIELDS})
+
+
+def _step(steps: Records) -> Step:
+    """Return rows of STEP as plugins see them, read-only."""
+    steps = steps.view()
+    steps.flags.writeable = False
+    columns = {name: steps[name] for name in _STEP_FIELDS}
+    return Step(**columns | {"time": columns["time"].view("M8[ns]")})
 
 
 def _breaks(tape: Records) -> NDArray[np.int64]:
