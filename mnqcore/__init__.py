@@ -10,18 +10,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnqcore.agent.face import TradingAgent
+    from mnqcore.agent.learner import Sb3Learner
+    from mnqcore.agent.training import Training
     from mnqcore.api import (
         Action,
         BarRequest,
         Entry,
         ExitReason,
         MarketView,
+        ModelSpec,
         ObservationSpec,
         Step,
         param,
         plugin,
         state,
     )
+    from mnqcore.env import TradingEnv
     from mnqcore.errors import DataError, MnqError, PluginError
     from mnqcore.hookspecs import Register, hookimpl
     from mnqcore.market.bars import resample, size_text
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from mnqcore.market.store import read_bars
     from mnqcore.runs import Run, open_run
     from mnqcore.stages.engine import BacktestEngine
+    from mnqcore.stages.options import Options
     from mnqcore.stages.run import Result, run
 
 _HOMES = {
@@ -43,12 +49,18 @@ _HOMES = {
     "Instrument": "mnqcore.market.instruments",
     "MarketView": "mnqcore.api",
     "MnqError": "mnqcore.errors",
+    "ModelSpec": "mnqcore.api",
     "ObservationSpec": "mnqcore.api",
+    "Options": "mnqcore.stages.options",
     "PluginError": "mnqcore.errors",
     "Register": "mnqcore.hookspecs",
     "Result": "mnqcore.stages.run",
     "Run": "mnqcore.runs",
+    "Sb3Learner": "mnqcore.agent.learner",
     "Step": "mnqcore.api",
+    "TradingAgent": "mnqcore.agent.face",
+    "TradingEnv": "mnqcore.env",
+    "Training": "mnqcore.agent.training",
     "hookimpl": "mnqcore.hookspecs",
     "open_run": "mnqcore.runs",
     "param": "mnqcore.api",
@@ -72,12 +84,18 @@ __all__ = [
     "Instrument",
     "MarketView",
     "MnqError",
+    "ModelSpec",
     "ObservationSpec",
+    "Options",
     "PluginError",
     "Register",
     "Result",
     "Run",
+    "Sb3Learner",
     "Step",
+    "TradingAgent",
+    "TradingEnv",
+    "Training",
     "hookimpl",
     "open_run",
     "param",

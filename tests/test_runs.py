@@ -178,8 +178,8 @@ class TestWhatIsKept:
         made = []
 
         def keep(one):
-            one.begin()
-            made.append(one.keep(resolved="", metrics={}, tables={}, manifest={}).path.name)
+            one.begin("")
+            made.append(one.keep(metrics={}, tables={}, manifest={}).path.name)
 
         threads = [threading.Thread(target=keep, args=(one,)) for one in drafts]
         for thread in threads:
@@ -199,21 +199,21 @@ class TestWhatIsKept:
             (folder / "manifest.json").write_text("{}")
             os.utime(folder, (time.time() - age * 3600,) * 2)
         draft = Draft(base=tmp_path, strategy="x", digest="0" * 64)
-        draft.begin()
+        draft.begin("")
 
-        run = draft.keep(resolved="", metrics={}, tables={}, manifest={})
+        run = draft.keep(metrics={}, tables={}, manifest={})
 
         assert {path.name for path in (tmp_path / "other").iterdir()} == set(hours) - {".partial-1-old"}
         assert list((tmp_path / "x").iterdir()) == [run.path]
 
     def test_a_run_of_more_than_a_day_is_kept_though_another_swept(self, tmp_path):
         long, short = (Draft(base=tmp_path, strategy="x", digest=digit * 64) for digit in "01")
-        long.begin()
-        short.begin()
+        long.begin("a")
+        short.begin("a")
         for folder in (tmp_path / "x").iterdir():
             os.utime(folder, (time.time() - 90_000,) * 2)
 
-        kept = [draft.keep(resolved="a", metrics={}, tables={}, manifest={}) for draft in (short, long)]
+        kept = [draft.keep(metrics={}, tables={}, manifest={}) for draft in (short, long)]
 
         assert [run.resolved for run in kept] == ["a", "a"]
         assert set((tmp_path / "x").iterdir()) == {run.path for run in kept}
@@ -227,9 +227,9 @@ class TestWhatIsKept:
 
     def test_a_figure_that_is_not_finite_is_never_written(self, tmp_path):
         draft = Draft(base=tmp_path, strategy="x", digest="0" * 64)
-        draft.begin()
+        draft.begin("")
         with pytest.raises(ValueError, match="not JSON compliant"):
-            draft.keep(resolved="", metrics={"sharpe": float("nan")}, tables={}, manifest={})
+            draft.keep(metrics={"sharpe": float("nan")}, tables={}, manifest={})
         draft.discard()
 
         assert not list(tmp_path.iterdir())

@@ -79,8 +79,8 @@ class Model:
 
     `learner`: the agent, trained. `agent`, `extractor`, `features`: the plugins and their parameters; `features` is
     name -> choice in the order of their columns, and empty where columns were given rather than computed. `scaler`: of
-    the training bars. `versions`: what it was made with. `report` and `sha256`, that of its
-    manifest: set where it was loaded.
+    the training bars. `versions`: what it was made with. `report`: what loading it found. `sha256`: of its manifest,
+    once it is on disk.
     """
 
     learner: Any
@@ -92,7 +92,7 @@ class Model:
     instrument: Instrument
     facts: Facts
     versions: Mapping[str, str] = attrs.field(factory=lambda: versions())
-    report: Report | None = None
+    report: Report = Report(bit_equal=True)
     sha256: str = ""
 
     @property

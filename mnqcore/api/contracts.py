@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from mnqcore.agent.training import Training
     from mnqcore.api.values import BarRequest, Entry, MarketView, ModelSpec, ObservationSpec, Step
 
 KINDS = ("data", "features", "reward", "bracket", "sizer", "extractor", "agent", "broker", "executor")
@@ -118,16 +119,4 @@ class Executor(Protocol):
 
     def map(self, unit_of_work: Callable[[str], str], items: Sequence[str]) -> list[str]:
         """Return the answer to each item, in their order."""
-        ...
-
-
-class Training(Protocol):
-    """What a learner is trained on, and whom it tells; made by the core."""
-
-    spec: ModelSpec
-    seed: int
-    folder: Path
-
-    def env(self, lanes: int) -> object:
-        """Return a stable-baselines3 VecEnv of this many accounts on the training bars, observing bar numbers."""
         ...

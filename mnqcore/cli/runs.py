@@ -83,8 +83,9 @@ def compare(context: Context, names: tuple[str, ...]) -> None:
 
 @runs.command()
 @click.argument("name", metavar="RUN")
+@click.option("--retrain", is_flag=True, help="Train its models again as well, and compare their weights.")
 @click.pass_obj
-def verify(context: Context, name: str) -> int:
+def verify(context: Context, name: str, retrain: bool) -> int:
     """Run it again and compare inputs, features, ledger and figures with what was kept.
 
     Exit code 1 if any of these differs; other versions of libraries are told, and decide nothing.
@@ -93,7 +94,7 @@ def verify(context: Context, name: str) -> int:
     from mnqcore.stages.verify import verify as verify_run
 
     run = open_run(name, context.runs_dir)
-    levels = verify_run(run, context.plugins_args)
+    levels = verify_run(run, context.plugins_args, retrain=retrain)
     if context.format == "json":
         document = {level.name: {"equal": level.equal, "differs": list(level.differs)} for level in levels}
         context.print_json("mnq.verify/1", {"run": run.name, "levels": document})

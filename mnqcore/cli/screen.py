@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnqcore.cli import learning
 from mnqcore.cli.table import WIDTH, filled
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def show_run(context: Context, run: Run, metrics: Document) -> None:
         }
         context.print_json("mnq.backtest/1", {**facts, "metrics": metrics, "manifest": manifest})
         return
-    for block in (_head, _baselines, _ratios, _trades, _exits, _checks):
-        click.echo("\n".join(block(metrics, manifest)))
+    for block in (_head, _baselines, _learning, _ratios, _trades, _exits, _checks):
+        if lines := block(metrics, manifest):
+            click.echo("\n".join(lines))
     seconds, path = manifest["seconds"], shown(run)
     click.echo("\n".join(filled("run", [path, f"{seconds['total']:.1f} s (kernel {seconds['kernel'] * 1e3:.1f} ms)"])))
     click.echo(f"next     mnq runs show {path} --trades")
@@ -87,8 +89,9 @@ def _is_outside(choice: Document) -> bool:
 
 def _head(metrics: Document, manifest: Document) -> list[str]:
     data, settings, plugins = manifest["data"], manifest["settings"], manifest["plugins"]
+    fitted = [] if manifest.get("model") else ["nothing was fitted"]
     instrument, costs, session = manifest["instrument"], settings["costs"], settings["session"]
-    size = [f"{data['bars']:,} bars", f"{data['trading_days']} trading days"]
+    size = [f"{metrics['bars']:,} bars", f"{metrics['days']} trading days"]
     span = f"{metrics['first_day']} .. {metrics['last_day']}"
     source = f"{plugins['data']['use']} {plugins['data']['params'].get('path', '')}".strip()
     hours = "cash session" if session["rth"] else "all hours"
@@ -98,7 +101,9 @@ def _head(metrics: Document, manifest: Document) -> list[str]:
     lines = [
         *filled(metrics["strategy"], [f"{instrument['name']} {manifest['bar_size']}", span, *size]),
         *banner(manifest),
-        *filled("data", [source, f"sha {data['data_sha256'][:8]}", *_joints(data), "nothing was fitted"]),
+        *learning.banner(metrics),
+        *filled("data", [source, f"sha {data['data_sha256'][:8]}", *_joints(data), *fitted]),
+        *learning.model(metrics, manifest),
         *filled("costs", [f"{_commission(costs['commission'])} + {slip}"]),
         *filled("", [f"{_choice('stop', plugins['bracket'])};", _choice("size", plugins["sizer"])]),
         *filled("", [f"entry next open, {hours}, {flat}, margin ${instrument['margin']:,.0f}"]),
@@ -124,6 +129,10 @@ def _commission(commission: dict[str, float]) -> str:
 def _choice(word: str, chosen: Document) -> str:
     given = ", ".join(f"{key} {value}" for key, value in chosen["params"].items() if value is not None)
     return f"{word} {chosen['use']}{f' ({given})' if given else ''}"
+
+
+def _learning(metrics: Document, manifest: Document) -> list[str]:
+    return ["", *lines] if (lines := learning.learning(metrics, fixed, percent)) else []
 
 
 def _likeness(trades: int, drawn: dict[str, Any]) -> str:

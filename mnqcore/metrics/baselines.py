@@ -66,7 +66,7 @@ def buy_and_hold(market: Market, law: Records, initial_balance: float) -> Baseli
     held["max_daily_loss"] = held["max_loss"] = held["max_trades_per_day"] = OFF
     account = Account(tape, orders, held, initial_balance=initial_balance)
     equity = account.run(np.full(len(tape), Action.BUY, np.int8), sizes=np.ones(len(tape), np.int64))
-    return _figures(market, dollars(equity[0]), initial_balance, len(account.trades[0]))
+    return curve_figures(market, dollars(equity[0]), initial_balance, len(account.trades[0]))
 
 
 def random_entries(
@@ -99,7 +99,9 @@ def random_entries(
         account = Account(market.tape, market.orders, law, initial_balance=initial_balance, lanes=len(lanes))
         curves = account.run(lanes, size_of=size_of)
         counts = [len(rows) for rows in account.trades]
-        found += [_figures(market, dollars(curve), initial_balance, n) for curve, n in zip(curves, counts, strict=True)]
+        found += [
+            curve_figures(market, dollars(curve), initial_balance, n) for curve, n in zip(curves, counts, strict=True)
+        ]
     nets = np.array([one.net_profit for one in found])
     below = np.count_nonzero(nets < net_profit) + 0.5 * np.count_nonzero(nets == net_profit)
     low, median, high = (_quantile(found, share) for share in (0.05, 0.5, 0.95))
@@ -126,7 +128,8 @@ def _scattered(trades: Records, bars: int, rng: np.random.Generator) -> NDArray[
     return actions
 
 
-def _figures(market: Market, equity: NDArray[np.float64], initial_balance: float, trades: int) -> Baseline:
+def curve_figures(market: Market, equity: NDArray[np.float64], initial_balance: float, trades: int) -> Baseline:
+    """Return the few figures of an equity curve, dollars at each close of the market's bars."""
     _, daily = returns.daily_equity(equity, market.days)
     changes = returns.daily_returns(daily, initial_balance)
     return Baseline(

@@ -36,6 +36,11 @@ class Plugins:
     sources: dict[str, Source]
     _manager: PluginManager
 
+    @property
+    def switched_off(self) -> list[str]:
+        """The `-p no:...` values that these plugins were loaded with."""
+        return [one.by.removeprefix("-p ") for one in self.disabled if one.by.startswith("-p no:")]
+
     def names(self, kind: str) -> list[str]:
         """Return the names registered for a kind, sorted; UsageError when there is no such kind."""
         _check_kind(kind)

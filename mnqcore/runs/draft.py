@@ -37,6 +37,8 @@ class Draft:
     started: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     _log: list[str] = attrs.field(factory=list, init=False)
     _made: list[Path] = attrs.field(factory=list, init=False)
+    _resolved: str = attrs.field(default="", init=False, repr=False)
+    _plugin_files: tuple[Path, ...] = attrs.field(default=(), init=False)
 
     def log(self, event: str, **facts: Any) -> None:
         """Note that something happened now."""
@@ -49,14 +51,21 @@ class Draft:
         return self.base / self.strategy
 
     @property
-    def _partial(self) -> Path:
+    def folder(self) -> Path:
+        """Where the run is being made; what stages leave there becomes part of it."""
         return self.home / f".partial-{os.getpid()}-{self.started:%Y%m%dT%H%M%S%f}"
 
-    def begin(self) -> None:
-        """Make the directory that the run will need, so that one that cannot be written is known before the work."""
+    def begin(self, resolved: str, plugin_files: Sequence[Path] = ()) -> None:
+        """Make the directory that the run will need, so that one that cannot be written is known before the work.
+
+        Args:
+            resolved: the strategy, each value with its origin.
+            plugin_files: `-p` files to copy.
+        """
         self._made = [folder for folder in (self.home, self.base) if not folder.exists()]
+        self._resolved, self._plugin_files = resolved, tuple(plugin_files)
         try:
-            self._partial.mkdir(parents=True)
+            self._fill()
         except OSError as error:
             raise UsageError(
                 f"cannot write to the runs directory {self.base}",
@@ -66,62 +75,76 @@ class Draft:
 
     def discard(self) -> None:
         """Leave nothing behind, nor directories that were made for this run alone."""
-        shutil.rmtree(self._partial, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         for folder in self._made:
             with contextlib.suppress(OSError):  # another run has come to lie there
                 folder.rmdir()
 
+    def set_aside(self) -> Path | None:
+        """Keep what a training needs to be resumed under a name of its own; None, and nothing kept, if it has nothing.
+
+        It is no run: it has no figures, and no list shows it.
+        """
+        if not _holds_checkpoint(self.folder):
+            self.discard()
+            return None
+        self._write_log()
+        return _place(self.folder, self.home / f"{self._name}-interrupted").resolve()
+
     def keep(
-        self,
-        *,
-        resolved: str,
-        metrics: Mapping[str, Any],
-        tables: Mapping[str, pd.DataFrame],
-        manifest: Mapping[str, Any],
-        plugin_files: Sequence[Path] = (),
+        self, *, metrics: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any]
     ) -> Run:
         """Write everything, then move it to its place, and return the run; call `begin` before.
 
         Args:
-            resolved: the strategy, each value with its origin.
             metrics: JSON-able figures.
             tables: name -> table, written as NAME.parquet.
             manifest: what is known beyond versions, times and hashes, which are added here.
-            plugin_files: `-p` files to copy.
         """
-        texts = {"resolved.toml": resolved, "metrics.json": to_json(metrics)}
+        figures = to_json(metrics)
         try:
-            self._partial.mkdir(parents=True, exist_ok=True)  # gone if the work took longer than a day
-            os.utime(self._partial)
-            for name, text in texts.items():
-                (self._partial / name).write_text(text, encoding="utf-8", newline="\n")
+            if not self.folder.exists():  # the work took longer than a day, and another process swept
+                self._fill()
+            os.utime(self.folder)
+            (self.folder / "metrics.json").write_text(figures, encoding="utf-8", newline="\n")
             for name, table in tables.items():
-                table.to_parquet(self._partial / f"{name}.parquet")
-            for file in plugin_files:
-                (self._partial / "plugins").mkdir(exist_ok=True)
-                shutil.copyfile(file, self._partial / "plugins" / file.name)
+                table.to_parquet(self.folder / f"{name}.parquet")
             self._write_manifest(manifest)
-            log = "".join(f"{line}\n" for line in self._log)
-            (self._partial / "log.jsonl").write_text(log, encoding="utf-8", newline="\n")
-            kept = Run(_place(self._partial, self.home / f"{self.started:%Y%m%dT%H%M%SZ}-{self.digest[:8]}").resolve())
+            self._write_log()
+            kept = Run(_place(self.folder, self.home / self._name).resolve())
         except OSError as error:
             raise MnqError("the run cannot be written", where=str(self.home), found=str(error)) from error
         _sweep(self.base)
         return kept
 
+    @property
+    def _name(self) -> str:
+        return f"{self.started:%Y%m%dT%H%M%SZ}-{self.digest[:8]}"
+
+    def _fill(self) -> None:
+        self.folder.mkdir(parents=True)
+        (self.folder / "resolved.toml").write_text(self._resolved, encoding="utf-8", newline="\n")
+        for file in self._plugin_files:
+            (self.folder / "plugins").mkdir(exist_ok=True)
+            shutil.copyfile(file, self.folder / "plugins" / file.name)
+
+    def _write_log(self) -> None:
+        log = "".join(f"{line}\n" for line in self._log)
+        (self.folder / "log.jsonl").write_text(log, encoding="utf-8", newline="\n")
+
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        written = sorted(path for path in self._partial.rglob("*") if path.is_file())
+        written = sorted(path for path in self.folder.rglob("*") if path.is_file())
         document = {
             "schema": SCHEMA,
             "strategy": self.strategy,
             "digest": self.digest,
             "versions": versions(),
             **manifest,
-            "files": {path.relative_to(self._partial).as_posix(): sha256_of_file(path) for path in written},
+            "files": {path.relative_to(self.folder).as_posix(): sha256_of_file(path) for path in written},
             "started": self.started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
         }
-        (self._partial / "manifest.json").write_text(to_json(document), encoding="utf-8", newline="\n")
+        (self.folder / "manifest.json").write_text(to_json(document), encoding="utf-8", newline="\n")
 
 
 def versions() -> dict[str, str]:
@@ -147,8 +170,15 @@ def _place(partial: Path, wanted: Path) -> Path:
 
 
 def _sweep(base: Path) -> None:
-    """Remove what killed processes left under a directory of runs, once it is old enough to be nobody's work."""
+    """Remove what killed processes left under a directory of runs, once it is old enough to be nobody's work.
+
+    What holds a checkpoint stays: it may be hours of training, under way or worth resuming.
+    """
     for folder in base.glob("*/.partial-*"):
         with contextlib.suppress(OSError):  # another process was faster
-            if folder.stat().st_mtime < time.time() - _ABANDONED:
+            if folder.stat().st_mtime < time.time() - _ABANDONED and not _holds_checkpoint(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holds_checkpoint(folder: Path) -> bool:
+    return any(folder.rglob("checkpoint/*/progress.json"))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import inspect
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -39,6 +44,46 @@ _FAULTS = {
     "mutation": ("writes to the bars it is given", "copy what is changed: view.bars.copy()"),
 }
 """Kind of finding -> what the plugin does, and what to do about it."""
+
+
+def look_ahead_bars(strategy: Strategy, view: MarketView, data: str, cache: Path | None) -> int:
+    """Return what `refuse_look_ahead` returns, asking it only once for the same strategy, code and bars.
+
+    Args:
+        strategy: whose plugins are asked.
+        view: the bars.
+        data: their sha256.
+        cache: folder in which it is kept that nothing was found; None looks every time.
+
+    Raises:
+        PluginError: as `refuse_look_ahead`; that is never kept.
+    """
+    if cache is None:
+        return refuse_look_ahead(strategy, view)
+    known = cache / _asked(strategy, data)
+    with contextlib.suppress(OSError, ValueError):
+        return int(known.read_text(encoding="ascii"))
+    seen = refuse_look_ahead(strategy, view)
+    with contextlib.suppress(OSError):  # a folder that cannot be written only costs the time to look again
+        cache.mkdir(parents=True, exist_ok=True)
+        known.write_text(str(seen), encoding="ascii")
+    return seen
+
+
+def _asked(strategy: Strategy, data: str) -> str:
+    """Return the sha256 of all that the answer depends on: what is asked, of which code, on which bars."""
+    digest = hashlib.sha256(f"{data}\0{strategy.digest()}".encode())
+    for choice in strategy.choices.values():
+        digest.update(f"\0{choice.distribution} {choice.version}\0".encode())
+        for path in _sources(choice.cls):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _sources(cls: type) -> list[Path]:
+    """Return the files that a plugin's code may lie in: all of its top-level package, or its one file."""
+    file = Path(inspect.getfile(sys.modules[cls.__module__.partition(".")[0]]))
+    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
 
 
 def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
@@ -86,7 +131,8 @@ def _pieces(strategy: Strategy) -> Iterator[tuple[Choice, Compute]]:
         yield choice, lambda view, choice=choice, name=name: calls.features(choice, name, view)  # type: ignore[misc]
     bracket, agent = strategy.bracket, strategy.agent
     yield bracket, lambda view: calls.distances(bracket, view)
-    yield agent, lambda view: _column(calls.signals(agent, view), "signal")
+    if not strategy.learns:
+        yield agent, lambda view: _column(calls.signals(agent, view), "signal")
     for choice in filter(None, (strategy.sizer, strategy.reward)):
         if hasattr(choice.cls, "prepare"):
             yield choice, lambda view, choice=choice: _column(calls.prepared(choice, choice.build(), view), "prepare")  # type: ignore[misc]

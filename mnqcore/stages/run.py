@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import PluginError, UsageError, suggest
+from mnqcore.errors import MnqError, PluginError, UsageError
 from mnqcore.stages.backtest import Backtest, backtest
+from mnqcore.stages.options import Options, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _KEPT_OF_CHOICE = ("use", "distribution", "version", "params")
 _LOG = logging.getLogger(__name__)
-
-STAGES = ("backtest",)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -50,50 +49,58 @@ def run(
     plugins: Plugins | None = None,
     runs_dir: str | Path = "runs",
     progress: Callable[[str], None] = lambda _part: None,
+    options: Options | None = None,
 ) -> Result:
     """Run stages of a strategy and keep everything in a run directory.
 
     Args:
         file: the strategy file.
         strategy: its name; a file with one strategy needs none.
-        stages: "backtest", or several in order.
+        stages: "backtest", "train", or "train,backtest".
         set: overrides, as {"bracket.stop_ticks": 100} or ["bracket.stop_ticks=100"].
         plugins: loaded plugins; None loads the installed ones.
         runs_dir: where run directories go.
         progress: told the name of each part of the work as it begins.
+        options: seeds, the model to backtest, what to resume, ...
 
     Raises:
-        UsageError: no such stage.
+        UsageError: no such stage, or one that this agent has not.
         StrategyError: the file is invalid; nothing was run.
         DataError, PluginError: the run failed; nothing was kept.
+        MnqError: the training broke down; what resumes it was kept where the error says.
     """
     from mnqcore.plugins import load as load_plugins
     from mnqcore.strategy import load
 
-    _refuse_unknown(stages)
+    asked, wanted = stages_of(stages), options or Options()
     found = plugins or load_plugins()
-    return run_strategy(load(file, strategy, found, _overrides(set)), found, runs_dir=runs_dir, progress=progress)
+    chosen = load(file, strategy, found, overrides(set))
+    refuse_impossible(chosen, asked, wanted)
+    return _run(chosen, found, Path(runs_dir), progress, asked, wanted)
 
 
-def run_strategy(
-    strategy: Strategy, plugins: Plugins, *, runs_dir: str | Path, progress: Callable[[str], None]
+def _run(
+    strategy: Strategy,
+    plugins: Plugins,
+    base: Path,
+    progress: Callable[[str], None],
+    stages: tuple[str, ...],
+    options: Options,
 ) -> Result:
-    """Backtest a loaded strategy and keep the run; where anything fails before its end, nothing is kept."""
+    """Run a loaded strategy and keep the run; where anything fails, only what resumes a training is kept."""
     from mnqcore.runs import Draft
 
-    draft = Draft(base=Path(runs_dir), strategy=strategy.name, digest=strategy.digest())
-    draft.begin()
+    draft = Draft(base=base, strategy=strategy.name, digest=strategy.digest())
+    draft.begin(strategy.to_toml(), plugins.files)
     try:
-        made = _observed(strategy, plugins, draft, progress)
+        made = _observed(strategy, plugins, draft, progress, stages, options)
         kept = draft.keep(
-            resolved=strategy.to_toml(),
             metrics=made.metrics,
             tables={"trades": made.trades, "equity": made.equity.to_frame()},
-            manifest=_manifest(made),
-            plugin_files=plugins.files,
+            manifest=_manifest(made, stages),
         )
-    except BaseException:
-        draft.discard()
+    except BaseException as error:
+        _set_aside(draft, error)
         raise
     result = Result(metrics=made.metrics, trades=made.trades, equity=made.equity, features=made.features, run=kept)
     try:
@@ -103,17 +110,37 @@ def run_strategy(
     return result
 
 
-def _observed(strategy: Strategy, plugins: Plugins, draft: Draft, progress: Callable[[str], None]) -> Backtest:
-    """Return the backtest, having told the observers of its beginning and of each trade."""
+def _set_aside(draft: Draft, error: BaseException) -> None:
+    """Keep what a training needs to go on, and say where; else leave nothing."""
+    kept = draft.set_aside()
+    if kept is None:
+        return
+    resume = f"mnq run FILE -s {draft.strategy} --stage train --resume {kept}"
+    if isinstance(error, MnqError):
+        error.facts |= {"kept": f"{kept}", "resume": resume}
+    else:
+        _LOG.warning("interrupted; to go on from the last checkpoint: %s", resume)
+
+
+def _observed(
+    strategy: Strategy,
+    plugins: Plugins,
+    draft: Draft,
+    progress: Callable[[str], None],
+    stages: tuple[str, ...],
+    options: Options,
+) -> Backtest:
+    """Return what came of the stages, having told the observers of the beginning and of each trade."""
+    from mnqcore.stages.learning import learn
 
     def noted(part: str) -> None:
         draft.log(part)
         _LOG.info("%s: %s", strategy.name, part)
         progress(part)
 
-    draft.log("started", stage="backtest")
+    draft.log("started", stage=",".join(stages))
     plugins.run_started(draft)
-    made = backtest(strategy, noted)
+    made = learn(strategy, plugins, draft, noted, stages, options) if strategy.learns else backtest(strategy, noted)
     if "trade_closed" in plugins.observed:
         for trade in made.trades.to_dict("records"):
             plugins.trade_closed(draft, {str(key): value for key, value in trade.items()})
@@ -121,10 +148,10 @@ def _observed(strategy: Strategy, plugins: Plugins, draft: Draft, progress: Call
     return made
 
 
-def _manifest(made: Backtest) -> dict[str, Any]:
+def _manifest(made: Backtest, stages: tuple[str, ...]) -> dict[str, Any]:
     strategy = made.strategy
     return {
-        "stage": "backtest",
+        "stage": ",".join(stages),
         "seed": strategy.seed,
         "instrument": attrs.asdict(strategy.instrument),
         "plugins": {
@@ -135,22 +162,38 @@ def _manifest(made: Backtest) -> dict[str, Any]:
         "settings": {name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
         "bar_size": strategy.bar_size,
         "hashes": made.hashes(),
+        "model": made.model,
         "seconds": {name: round(seconds, 6) for name, seconds in made.seconds.items()},
         "folder": str(Path.cwd()),
     }
 
 
-def _refuse_unknown(stages: str | Sequence[str]) -> None:
-    asked = [stages] if isinstance(stages, str) else list(stages)
-    names = [name.strip() for text in asked for name in text.split(",")]
-    for name in names:
-        if name not in STAGES:
-            close = suggest(name, STAGES)
-            known = "this version of mnq has: " + ", ".join(STAGES)
-            raise UsageError(f"no stage named {name!r}", next=f"did you mean {close}?" if close else known)
+def refuse_impossible(strategy: Strategy, stages: tuple[str, ...], options: Options) -> None:
+    """Refuse what an agent cannot do, before any work."""
+    trains = "train" in stages
+    if not strategy.learns:
+        asked = {"--stage train": trains, "--model": options.model, "--resume": options.resume}
+        asked |= {"--seeds": options.seeds > 1, "--in-sample": options.in_sample}
+        wrong = [name for name, given in asked.items() if given]
+        if wrong:
+            raise UsageError(
+                f"agent '{strategy.agent.use}' is a rule: there is nothing to train",
+                found=", ".join(wrong),
+                next="leave it out, or name an agent that learns: mnq list agent",
+            )
+    elif not trains and options.model is None:
+        raise UsageError(
+            f"agent '{strategy.agent.use}' must be trained before it can be tested",
+            next="--stage train,backtest, or --model RUN for one that is",
+        )
+    elif trains and options.model is not None:
+        raise UsageError("--model backtests a model that is trained", next="leave out --stage train, or --model")
+    elif options.resume is not None and not trains:
+        raise UsageError("--resume goes on with a training", next="--stage train or train,backtest")
 
 
-def _overrides(given: Mapping[str, Any] | Sequence[str]) -> list[str]:
+def overrides(given: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    """Return settings as `--set` takes them; UsageError where TOML has no word for a value."""
     if not isinstance(given, Mapping):
         return list(given)
     from mnqcore.strategy.resolved import value

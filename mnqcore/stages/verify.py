@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from mnqcore.errors import DataError
+from mnqcore.errors import DataError, UsageError
 from mnqcore.runs import to_json, versions
 from mnqcore.stages.backtest import backtest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnqcore.plugins import Plugins
     from mnqcore.runs import Run
     from mnqcore.stages.backtest import Backtest
     from mnqcore.strategy.model import Strategy
@@ -34,17 +38,20 @@ class Level:
         return not self.differs
 
 
-def verify(run: Run, plugin_args: Sequence[str] = ()) -> list[Level]:
-    """Run a run again and return its levels: inputs, features, ledger, figures, and the versions used.
+def verify(run: Run, plugin_args: Sequence[str] = (), *, retrain: bool = False) -> list[Level]:
+    """Run a run again and return its levels: inputs, features, models, ledger, figures, and the versions used.
 
     What is kept is compared twice: its files with the hashes taken when they were written, and those with what comes
-    out now. Another version of a library decides nothing by itself.
+    out now. Another version of a library decides nothing by itself. Models trade as they were kept; with `retrain` they
+    are trained again, and their weights compared.
 
     Args:
         run: what was kept.
         plugin_args: `-p` values beyond the copies in the run.
+        retrain: train again what the run has trained.
 
     Raises:
+        UsageError: there is nothing to train again.
         StrategyError, DataError, PluginError: it cannot be repeated here.
     """
     from mnqcore.plugins import load as load_plugins
@@ -53,13 +60,17 @@ def verify(run: Run, plugin_args: Sequence[str] = ()) -> list[Level]:
     manifest, altered = run.manifest, run.altered()
     plugins = load_plugins([*map(str, run.plugin_files), *plugin_args])
     strategy = load(run.path / "resolved.toml", None, plugins)
-    again = _again(strategy, manifest["folder"])
+    weights = [_weights(run, strategy, plugins)] if retrain else []
+    again = _again(run, strategy, plugins)
     kept, made = manifest["hashes"], again.hashes() | {"strategy": strategy.digest()}
     inputs = _differing({"data": kept["data"], "strategy": manifest["digest"]}, made)
     copies = [name for name in altered if name.startswith("plugins/")]
+    models = [name for name in altered if name.startswith(("model/", "units/"))]
     return [
         Level(name="inputs", differs=(*inputs, *_touched(altered, "resolved.toml", *copies))),
         Level(name="features", differs=_differing({"features": kept["features"]}, made)),
+        *([Level(name="models", differs=_touched(altered, *models))] if manifest.get("model") else []),
+        *weights,
         Level(
             name="ledger",
             differs=(
@@ -72,17 +83,53 @@ def verify(run: Run, plugin_args: Sequence[str] = ()) -> list[Level]:
     ]
 
 
-def _again(strategy: Strategy, folder: str) -> Backtest:
+def _again(run: Run, strategy: Strategy, plugins: Plugins) -> Backtest:
     try:
-        return backtest(strategy)
+        return backtest(strategy) if run.manifest.get("model") is None else _model_again(run, strategy, plugins)
     except DataError as error:
+        folder = run.manifest["folder"]
         if Path.cwd() == Path(folder):
             raise
         raise DataError(error.what, **error.facts | {"made in": f"{folder}: paths may be relative to it"}) from error
 
 
+def _model_again(run: Run, strategy: Strategy, plugins: Plugins) -> Backtest:
+    from mnqcore.runs import open_run
+    from mnqcore.stages.ground import ground
+    from mnqcore.stages.learning import assess_models, of_run
+    from mnqcore.stages.prepare import prepare
+
+    began, origin = time.perf_counter(), run.manifest["model"]["origin"]
+    owner = run if origin is None else open_run(origin, run.path.parent.parent)
+    entrants = of_run(owner, plugins, all_seeds=origin is None)
+    entrants = attrs.evolve(entrants, origin=origin)
+    window = run.metrics["window"]["name"]
+    return assess_models(ground(prepare(strategy)), entrants, window, None, lambda _part: None, began)
+
+
+def _weights(run: Run, strategy: Strategy, plugins: Plugins) -> Level:
+    """Train again what a run has trained, and compare the weights of every seed and fold."""
+    from mnqcore.stages.ground import ground
+    from mnqcore.stages.prepare import prepare
+    from mnqcore.stages.train import train, weights_of
+
+    model = run.manifest.get("model")
+    if model is None or model["origin"] is not None:
+        raise UsageError("this run has trained nothing", where=run.name, next="leave out --retrain")
+    kept = weights_of(run.path)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(run.path / "resolved.toml", Path(folder) / "resolved.toml")
+        arguments = [*map(str, run.plugin_files), *plugins.switched_off]
+        seeds = len(run.metrics["learning"]["seeds"])
+        train(ground(prepare(strategy)), Path(folder), plugins=arguments, seeds=seeds)
+        made = weights_of(Path(folder))
+    return Level(name="weights", differs=_differing(kept, made))
+
+
 def _differing(kept: dict[str, str], made: dict[str, str]) -> tuple[str, ...]:
-    return tuple(f"{name} {old[:8]} now {made[name][:8]}" for name, old in kept.items() if made[name] != old)
+    return tuple(
+        f"{name} {old[:8]} now {made.get(name, 'missing')[:8]}" for name, old in kept.items() if made.get(name) != old
+    )
 
 
 def _touched(altered: Sequence[str], *names: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A strategy's tape: the market, its plugins' columns, and the actions of its rule."""
+"""A strategy's tape: the market, its plugins' columns, and the actions of its rule, if it is one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Tape:
-    """Everything a run of a rule needs: the market with distances and signals filled in, actions and the sizer.
+    """Everything a run needs of its plugins: the market with distances and signals filled in, actions and the sizer.
 
-    `features`: float64 columns NAME.column. `size_of`: asks the sizer.
+    `features`: float64 columns NAME.column. `actions`: int8 by bar, None where the agent learns. `size_of`: asks the
+    sizer.
     """
 
     market: Market
     features: pd.DataFrame
-    actions: NDArray[np.int8]
+    actions: NDArray[np.int8] | None
     size_of: Callable[[Entry], NDArray[np.int64]]
 
 
@@ -40,9 +41,11 @@ def build(strategy: Strategy, market: Market) -> Tape:
     orders["stop"], orders["target"] = calls.levels(strategy.bracket, view)
     sizer = strategy.sizer.build()
     orders["sizer_signal"] = calls.prepared(strategy.sizer, sizer, view)
+    if strategy.reward is not None:
+        orders["reward_signal"] = calls.prepared(strategy.reward, strategy.reward.build(), view)
     return Tape(
         market=market,
         features=pd.concat(columns, axis=1) if columns else pd.DataFrame(index=view.bars.index),
-        actions=calls.signals(strategy.agent, view),
+        actions=None if strategy.learns else calls.signals(strategy.agent, view),
         size_of=calls.size_of(strategy.sizer, sizer),
     )

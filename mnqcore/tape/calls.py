@@ -152,16 +152,51 @@ def _are_whole(sizes: Any, shape: tuple[int, ...]) -> bool:
     return bool((sizes[0] if len(sizes) == 1 else sizes.min()) >= 0)
 
 
-def rewards(choice: Choice, reward: Any, step: Step) -> NDArray[np.float64]:
-    """Return a reward of one step, float64 (n,), finite."""
-    given = asked(choice, "__call__", reward, step)
-    try:
-        found = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise _broken(choice, f"returned {type(given).__name__}", "return one float64 an account") from error
+class Judge:
+    """A fresh reward that answers for itself: what it raises, or returns wrongly, is named after its plugin.
+
+    Whether its numbers are finite is left to whom it is handed to, who says so by `refuse`.
+    """
+
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self._reward = choice.build()
+        self._reset = getattr(self._reward, "reset", None)
+
+    def reset(self, lanes: NDArray[np.bool_]) -> None:
+        """Let the reward forget what it knows of these accounts, bool (n,)."""
+        if self._reset is not None:
+            asked(self.choice, "reset", self._reset, lanes)
+
+    def __call__(self, step: Step) -> NDArray[np.float64]:
+        """Return a reward an account, float64 (n,)."""
+        try:
+            given = self._reward(step)
+        except (Exception, SystemExit) as error:
+            raise _raised(self.choice, "__call__", error) from error
+        return given if type(given) is np.ndarray and given.dtype == np.float64 else self._numbers(given)
+
+    def refuse(self, rewards: Any, step: Step) -> PluginError:
+        """Return the error that these rewards are not one finite number an account; it names the first that is none."""
+        found = np.asarray(rewards)
+        if found.shape != step.equity.shape:
+            return _broken(self.choice, f"returned shape {found.shape} for {len(step.equity)} accounts", "one each")
+        lane = int(np.flatnonzero(~np.isfinite(found))[0])
+        where = f"account {lane + 1} of {len(found)}, bar {int(step.bar[lane])} = {step.time[lane]} UTC"
+        return _broken(self.choice, f"returned {found[lane]} ({where})", "return finite numbers")
+
+    def _numbers(self, given: Any) -> NDArray[np.float64]:
+        try:
+            return np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise _broken(self.choice, f"returned {type(given).__name__}", "return one float64 an account") from error
+
+
+def rewards(judge: Judge, step: Step) -> NDArray[np.float64]:
+    """Return the rewards of one step, float64 (n,), seen to be finite."""
+    found = judge(step)
     if found.shape != step.equity.shape or not np.isfinite(found).all():
-        wrong = f"returned {found.tolist()}" if found.size < 4 else f"returned shape {found.shape}"
-        raise _broken(choice, f"{wrong} at {step.time[0]} UTC, bar {int(step.bar[0])}", "return finite numbers")
+        raise judge.refuse(found, step)
     return found
 
 

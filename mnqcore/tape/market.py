@@ -20,6 +20,7 @@ from mnqcore.tape.records import BAR, NO_PRICE, ORDER
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mnqcore.api.values import Window
     from mnqcore.market.calendar import Located
     from mnqcore.market.instruments import Instrument
     from mnqcore.market.rolls import Roll, Stitched
@@ -59,6 +60,22 @@ class Market:
     def times(self) -> pd.DatetimeIndex:
         """UTC start of each bar."""
         return pd.DatetimeIndex(self.raw.index)
+
+    def between(self, window: Window) -> Market:
+        """Return only the bars of a window, its first as bar 0; what plugins said of them stays as it is."""
+        part = slice(window.first, window.last + 1)
+        bars, factor = self.view.bars.iloc[part], self.view.factor.iloc[part]
+        begin, end = self.raw.index[window.first], self.raw.index[window.last]
+        return attrs.evolve(
+            self,
+            raw=self.raw.iloc[part],
+            view=attrs.evolve(self.view, bars=bars, factor=factor),
+            tape=self.tape[part],
+            orders=self.orders[part],
+            days=self.days[part],
+            contracts=self.contracts[part],
+            rolls=tuple(roll for roll in self.rolls if begin < roll.time <= end),
+        )
 
 
 def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: pd.Timedelta) -> Market:

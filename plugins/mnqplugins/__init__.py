@@ -65,6 +65,8 @@ def register_agents(register: Register) -> None:
     register("random", "mnqplugins.agents.random:Random")
     register("sma-cross", "mnqplugins.agents.sma_cross:SmaCross")
     register("breakout", "mnqplugins.agents.breakout:Breakout")
+    register("ppo", "mnqplugins.agents.ppo:Ppo")
+    register("a2c", "mnqplugins.agents.a2c:A2c")
 
 
 @hookimpl

@@ -58,7 +58,8 @@ class Layer(torch.nn.Module):
 
     def _onwards(self, bars: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         bars = bars + self.dropout(self.mix(seen))
-        wide = functional.relu(self.wide(self.between(bars)))
+        # Smooth: at the kink of a ReLU, training would make a step of a rounding error.
+        wide = functional.gelu(self.wide(self.between(bars)))
         onwards: torch.Tensor = bars + self.dropout(self.narrow(wide))
         return onwards
 

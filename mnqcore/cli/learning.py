@@ -1,0 +1,107 @@
+"""What a run's screen says of models: which bars, how they did on those before, their habits, folds and seeds."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from mnqcore.cli.table import columns, filled
+
+if TYPE_CHECKING:
+    Document = dict[str, Any]
+
+_BANNERS = {
+    "test": "TEST bars: the models were made without them",
+    "validate": "VALIDATION bars: the models were chosen by them; this is no test",
+    "in-sample": "IN-SAMPLE: the models were trained on these bars; this says nothing of others",
+}
+"""Window -> the line that says what its figures are worth."""
+_ROWS = (("net profit", "net_profit"), ("max drawdown", "max_drawdown"), ("Sharpe (daily)", "sharpe"),
+         ("trades", "trades"))  # fmt: skip
+
+
+def banner(metrics: Document) -> list[str]:
+    """Return the line that every table of a model's figures begins with; nothing for a rule."""
+    window = metrics.get("window")
+    return [_BANNERS[window["name"]]] if window else []
+
+
+def model(metrics: Document, manifest: Document) -> list[str]:
+    """Return what traded: agent, extractor, reward, and to when it was trained."""
+    known = manifest.get("model")
+    if not known:
+        return []
+    plugins, folds = manifest["plugins"], known["folds"]
+    made = [plugins["agent"]["use"], plugins["extractor"]["use"], f"reward {plugins['reward']['use']}"]
+    timesteps = plugins["agent"]["params"].get("timesteps")
+    made += [f"{timesteps:,} bars"] if timesteps else []
+    many = f", {len(folds)} folds" if len(folds) > 1 else ""
+    last = folds[-1]["windows"]
+    trained = f"trained to {_day(last['train']['last'])}, validated to {_day(last['validate']['last'])}{many}"
+    seed = f"seed {known['seed']}" + (f" of {len(metrics['learning']['seeds'])}" if _several(metrics, "seeds") else "")
+    lines = filled("model", [*made, trained, seed])
+    lines += filled("", [f"of run {known['origin']}"]) if known["origin"] else []
+    rounding = "features or extractor round otherwise here than where it was saved"
+    return lines + ([] if known["bit_equal"] else filled("", [f"not bit-equal: {rounding}"]))
+
+
+def learning(metrics: Document, fixed: Any, percent: Any) -> list[str]:
+    """Return the tables of windows or folds, of seeds, and the model's habits."""
+    found = metrics.get("learning")
+    if not found:
+        return []
+    window = metrics["window"]["name"]
+    tables = _folds(found["folds"], window, fixed) if len(found["folds"]) > 1 else _windows(found, window, fixed)
+    habits = found["actions"]
+    shares = [f"{words} {percent(habits[key])}" for words, key in _HABITS.items()]
+    return [*tables, *_seeds(metrics, fixed), *filled("actions", shares), ""]
+
+
+_HABITS = {"hold": "hold", "without effect": "no_op", "entries denied": "denied"}
+
+
+def _windows(found: Document, window: str, fixed: Any) -> list[str]:
+    """Return train, validation and test side by side: the picture of overfitting."""
+    fold = found["folds"][0]
+    names = [name for name in ("train", "validate", "test", "in-sample") if name in fold]
+    rows = [[label, *(_cell(fold[name], key, fixed) for name in names)] for label, key in _ROWS]
+    dates = ["first day", *(_day(fold[name]["first"]) for name in names)]
+    return columns(("", *names), [dates, *rows], right=range(1, len(names) + 1))
+
+
+def _folds(folds: list[Document], window: str, fixed: Any) -> list[str]:
+    rows = []
+    for fold in folds:
+        cells = [_cell(fold[name], key, fixed) for name in ("train", "validate") for key in ("net_profit", "sharpe")]
+        own = fold.get(window)
+        cells += [_cell(own, key, fixed) for key in ("net_profit", "sharpe", "trades")] if own else ["-"] * 3
+        rows.append([str(fold["fold"]), _day(own["first"]) if own else "-", *cells])
+    header = ("FOLD", "FROM", "TRAIN", "SHARPE", "VALIDATE", "SHARPE", window.upper(), "SHARPE", "TRADES")
+    return columns(header, rows, right=range(2, len(header)))
+
+
+def _seeds(metrics: Document, fixed: Any) -> list[str]:
+    if not _several(metrics, "seeds"):
+        return []
+    seeds, window = metrics["learning"]["seeds"], metrics["window"]["name"]
+    header = ("SEED", "VALIDATION", f"{window.upper()} NET", "SHARPE", "DRAWDOWN", "TRADES")
+    keys = ("score", "net_profit", "sharpe", "max_drawdown")
+    rows = [[str(one["seed"]), *(fixed(one[key]) for key in keys), f"{one['trades']:,}"] for one in seeds]
+    nets = [one["net_profit"] for one in seeds]
+    spread = (
+        f"net of {len(seeds)} seeds: median {fixed(median(nets))}, worst {fixed(min(nets))}, best {fixed(max(nets))}"
+    )
+    return ["", *columns(header, rows, right=range(1, len(header))), spread]
+
+
+def _several(metrics: Document, key: str) -> bool:
+    return len(metrics["learning"][key]) > 1
+
+
+def _cell(figures: Document, key: str, fixed: Any) -> str:
+    value = figures[key]
+    return f"{value:,}" if key == "trades" else str(fixed(value))
+
+
+def _day(moment: str) -> str:
+    return moment[:10]

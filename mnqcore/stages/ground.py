@@ -1,0 +1,95 @@
+"""What a learner stands on: its features in windows of bars, and the folds it is trained and tested on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnqcore.api.values import ModelSpec, Window
+    from mnqcore.env.arena import Arena
+    from mnqcore.stages.prepare import Prepared
+    from mnqcore.tape.scaler import Scaler
+    from mnqcore.tape.splits import Fold
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Ground:
+    """A prepared strategy that learns.
+
+    `first` is the first bar that can be decided on: its features are complete, and so are those of the window before.
+    """
+
+    prepared: Prepared
+    first: int
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the policy is built for."""
+        from mnqcore.api.values import ModelSpec, ObservationSpec
+
+        strategy, names = self.prepared.strategy, tuple(self.prepared.tape.features.columns)
+        shape = ObservationSpec(lookback=strategy.lookback, n_features=len(names), names=names)
+        if strategy.extractor is None:
+            raise TypeError("a strategy that learns has an extractor")
+        return ModelSpec(observation=shape, extractor=strategy.extractor.build())
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """The folds of the strategy's split; DataError where the bars are too few."""
+        from mnqcore.tape.splits import folds
+
+        return folds(self.prepared.strategy.split, self.first, len(self.prepared.market.tape))
+
+    def scaler(self, fold: Fold) -> Scaler:
+        """Return the scaler of a fold's training bars."""
+        from mnqcore.tape.scaler import Scaler
+
+        return Scaler.fit(self.prepared.tape.features, slice(fold.train.first, fold.train.last + 1))
+
+    def arena(self, window: Window, features: NDArray[np.float32], reward_scale: float) -> Arena:
+        """Return the accounts' playground on a window of bars; `features` are scaled."""
+        from mnqcore.env.arena import Arena
+        from mnqcore.tape.calls import Judge
+
+        prepared, strategy = self.prepared, self.prepared.strategy
+        reward = strategy.reward
+        if reward is None:
+            raise TypeError("a strategy that learns has a reward")
+        return Arena(
+            tape=prepared.market.tape,
+            orders=prepared.market.orders,
+            law=prepared.law,
+            features=features,
+            names=tuple(prepared.tape.features.columns),
+            lookback=strategy.lookback,
+            window=window,
+            initial_balance=strategy.costs.initial_balance,
+            size_of=prepared.tape.size_of,
+            reward=lambda: Judge(reward),
+            episode_bars=strategy.env.episode_bars,
+            start_balance_range=strategy.env.start_balance_range,
+            reward_scale=reward_scale,
+        )
+
+    def dates(self, window: Window) -> dict[str, str]:
+        """Return a window's first and last bar start, ISO 8601 UTC."""
+        times = self.prepared.market.times
+        return {"first": times[window.first].isoformat(), "last": times[window.last].isoformat()}
+
+
+def ground(prepared: Prepared) -> Ground:
+    """Return what a learner stands on.
+
+    Raises:
+        DataError: a feature never has a value, or lacks one in the middle.
+        StrategyError: none; that a strategy learns is seen before.
+    """
+    from mnqcore.tape.scaler import first_complete
+
+    complete: Any = first_complete(prepared.tape.features)
+    return Ground(prepared=prepared, first=int(complete) + prepared.strategy.lookback - 1)
