@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from mnqcore.agent import artifact, canned, files, probe
 from mnqcore.agent.model import Facts, Model, Report
+from mnqcore.agent.policy import blank
 from mnqcore.agent.weights import read_weights, write_weights
 from mnqcore.api.values import ModelSpec, ObservationSpec
 from mnqcore.errors import DataError, MnqError, PluginError, UsageError
@@ -30,6 +31,7 @@ PLUGIN = """
 import torch
 
 from mnqcore import hookimpl, param, plugin, state
+from mnqcore.agent.policy import blank
 from mnqcore.agent.policy import blank
 from mnqcore.agent.weights import read_weights, write_weights
 
@@ -286,9 +288,9 @@ class TestRoundTrip:
 
         assert artifact.load(tmp_path / "model", plugins).report.bit_equal
 
-    @pytest.mark.parametrize("extractor", ["lstm", "gru", "attention"])
-    def test_built_in_pieces(self, extractor, tmp_path, home):
-        plugins = load_plugins([str(home / "own.py")])
+    @pytest.mark.parametrize(("agent", "extractor"), [("ppo", "lstm"), ("a2c", "gru"), ("ppo", "attention")])
+    def test_built_in_pieces(self, agent, extractor, tmp_path, plugins):
+        plugins = load_plugins([str(path) for path in plugins.files])
         sets = {
             "moves": chosen(plugins, "features", "returns"),
             "ta": chosen(plugins, "features", "technical"),
@@ -299,14 +301,20 @@ class TestRoundTrip:
         encoder = chosen(plugins, "extractor", extractor)
         shape = ObservationSpec(lookback=50, n_features=table.shape[1], names=tuple(table.columns))
         spec = ModelSpec(observation=shape, extractor=encoder.build())
-        base = made(plugins)
-        base.learner.train(spec)
+        choice = chosen(plugins, "agent", agent, hidden=(16,), activation="relu")
+        learner = choice.build()
+        learner.policy = blank(spec, learner.hidden, learner.activation)
+        parts = {"learner": learner, "agent": choice, "extractor": encoder, "features": sets, "spec": spec}
         scaler = Scaler.fit(table, slice(500, None))
-        artifact.save(
-            tmp_path / "model", attrs.evolve(base, extractor=encoder, features=sets, spec=spec, scaler=scaler)
-        )
+        artifact.save(tmp_path / "model", attrs.evolve(made(plugins), **parts, scaler=scaler))
 
-        assert artifact.load(tmp_path / "model", plugins).report == Report(bit_equal=True)
+        again = artifact.load(tmp_path / "model", plugins)
+
+        assert again.report == Report(bit_equal=True)
+        assert again.sha256 == files.sha256_of_file(tmp_path / "model" / "manifest.json")
+        assert again.agent.params == choice.params
+        windows = torch.randn(20, 50, table.shape[1])
+        assert torch.equal(again.learner.policy.encode(windows), learner.policy.encode(windows))
 
 
 class TestSave:
