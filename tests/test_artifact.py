@@ -219,6 +219,8 @@ def refusal(folder, plugins, error=DataError):
         artifact.load(folder, plugins)
     text = str(caught.value)
     assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+    assert len(text) < 2000
     assert not {"lane", "tape", "latent"} & set(text.lower().split())
     return text
 
@@ -425,13 +427,26 @@ class TestFilesThatAreRefused:
 
         assert f"{files.LARGEST_JSON + 1} bytes" in refusal(copied, plugins)
 
+    def test_weights_too_large_are_not_even_summed(self, copied, plugins):
+        with (copied / "policy.safetensors").open("r+b") as file:
+            file.truncate(2**40)  # sparse
+
+        assert f"{2**40} bytes" in refusal(copied, plugins)
+
+    def test_a_name_is_shown_as_plain_text(self, copied, plugins):
+        (copied / "\x1b[31m\u00e9.json").write_text("{}")
+
+        assert "\\x1b[31m\\xe9.json of the model is refused" in refusal(copied, plugins)
+
     def test_more_files_than_a_model_can_have(self, copied, plugins):
         for number in range(70):
             (copied / f"{number}.json").write_text("")
 
         assert "too many files" in refusal(copied, plugins)
 
-    @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"[" * 100_000, b"{", b"\xff\xfe", b'{"schema": NaN}'])
+    @pytest.mark.parametrize(
+        "content", [b"", b"null", b"[]", b"[" * 100_000, b"{", b"\xff\xfe", b'{"schema": NaN}', b'{"schema": 1e999}']
+    )
     def test_garbage_for_a_manifest(self, content, copied, plugins):
         (copied / "manifest.json").write_bytes(content)
 
@@ -489,6 +504,8 @@ class TestContentsThatAreRefused:
         ("change", "named"),
         [
             (lambda document: document["agent"].update(use="huge"), "the model needs agent 'huge' of mnq-local-own"),
+            (lambda document: document["agent"].update(use="a:\x1b\n" + "b" * 10**6), "agent 'a:\\x1b\\nbbb"),
+            (lambda document: document["extractor"]["params"].update({"\x1b\u00e9": 1}), "\\x1b\\xe9"),
             (
                 lambda document: document["agent"].update(distribution="mnq-x", version="1.2"),
                 'pip install "mnq-x==1.2"',
@@ -785,6 +802,11 @@ class TestProbe:
 
         with pytest.raises(PluginError, match="broke its contract: act returned"):
             artifact.save(tmp_path / "model", made(plugins, agent="threshold"))
+
+    def test_an_extractor_that_raises_is_named(self, saved, tmp_path):
+        other = plugins_of(tmp_path, ("windows.mean(dim=1)", "windows.mean(dim=1 if len(windows) < 9 else 7)"))
+
+        assert "extractor 'mnq-local-own:pool' raised IndexError" in refusal(saved[1], other, PluginError)
 
     def test_a_plugin_that_raises_is_named(self, saved, tmp_path):
         other = plugins_of(tmp_path, ("close.diff(self.bars)", "close.diff(self.bars / 0)"))

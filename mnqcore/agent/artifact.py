@@ -141,7 +141,7 @@ def _read(folder: Path, manifest: dict[str, Any], plugins: Plugins) -> tuple[Mod
 def _scaler(folder: Path, names: tuple[str, ...]) -> Scaler:
     scaler = Scaler.from_json(files.read_json(folder / "scaler.json"))
     if scaler.names != names:
-        raise files.refused(folder / "scaler.json", f"it scales {', '.join(scaler.names) or 'nothing'}"[:120])
+        raise files.refused(folder / "scaler.json", f"it scales {files.plain(', '.join(scaler.names)) or 'nothing'}")
     return scaler
 
 
@@ -151,7 +151,7 @@ def _shape(folder: Path, manifest: dict[str, Any]) -> tuple[tuple[str, ...], int
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise files.refused(folder / files.MANIFEST, "it names no features")
     if type(lookback) is not int or not 1 <= lookback <= 10_000:
-        raise files.refused(folder / files.MANIFEST, f"lookback must be from 1 to 10000, was {lookback!a}"[:120])
+        raise files.refused(folder / files.MANIFEST, f"lookback must be from 1 to 10000, was {files.plain(lookback)}")
     return tuple(names), lookback
 
 
@@ -170,7 +170,7 @@ def _values(folder: Path, manifest: dict[str, Any], key: str, cls: type) -> Any:
         raise
     except Exception as error:  # whatever cattrs, or the class itself, raises
         reasons = "; ".join(fault.message for fault in reading.faults(error, cls))
-        raise files.refused(folder / files.MANIFEST, f"{key}: {reasons}"[:200]) from error
+        raise files.refused(folder / files.MANIFEST, f"{key}: {files.plain(reasons)}") from error
 
 
 def _named(keys: list[str], model: Model) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnqcore.agent.files import plain
 from mnqcore.api.parameters import parameters
 from mnqcore.errors import DataError, MnqError, PluginError
 from mnqcore.strategy import reading
@@ -29,8 +30,8 @@ def found(kind: str, document: Any, plugins: Plugins) -> tuple[Choice, str]:
         PluginError: it is not installed, or takes other parameters by now.
     """
     if not isinstance(document, dict) or document.keys() != _KEYS or not isinstance(document["params"], dict):
-        raise DataError(f"the manifest of a model names no {kind}", found=ascii(document)[:60])
-    use, distribution, version = (str(document[key]) for key in ("use", "distribution", "version"))
+        raise DataError(f"the manifest of a model names no {kind}", found=plain(document))
+    use, distribution, version = (plain(document[key]) for key in ("use", "distribution", "version"))
     wanted = f"{kind} '{use}' of {distribution} {version}"
     try:
         piece = plugins.find(kind, f"{distribution}:{use}")
@@ -60,7 +61,7 @@ def _params(piece: Registered, cls: type, values: dict[str, Any], wanted: str) -
         reasons = "; ".join(fault.message for fault in reading.faults(error, cls))
         raise PluginError(
             f"the model needs {wanted}, and {piece.distribution} {piece.version} takes other parameters",
-            found=reasons or type(error).__name__,
+            found=plain(reasons or type(error).__name__),
             next=f"install {piece.distribution} {wanted.rpartition(' ')[2]}, or train the model again",
         ) from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import stat
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 LARGEST_JSON = 32 * 2**20
 """Bytes that a JSON file may have."""
-SUFFIXES = (".json", ".safetensors")
-"""What the files of a model may be: formats that hold data only, never code."""
+LARGEST = {".json": LARGEST_JSON, ".safetensors": 4 * 2**30}
+"""What the files of a model may be, formats that hold data only, never code -> bytes that one may have."""
 _MOST = 64  # files
 _PIECE = 2**20  # bytes hashed at a time
+_READABLE = 160  # characters of a stranger's text that a message shows
 _HINT = "take the model as it was saved, or train it again"
 
 
@@ -47,9 +49,12 @@ def read_capped(path: Path, largest: int, owner: str) -> bytes:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the document of a JSON file of at most `LARGEST_JSON` bytes; DataError where it is none."""
-    content = read_capped(path, LARGEST_JSON, "a JSON file of a model has")
+    return _document(path, read_capped(path, LARGEST_JSON, "a JSON file of a model has"))
+
+
+def _document(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_no_number)
+        document = json.loads(content, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise refused(path, f"no JSON: {str(error) or type(error).__name__}") from error
     if not isinstance(document, dict):
@@ -90,10 +95,11 @@ def unseal(folder: Path, schema: str) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise DataError("no such model", where=str(folder), found="no folder")
-    manifest = read_json(folder / MANIFEST)
+    content = read_capped(folder / MANIFEST, LARGEST_JSON, "a JSON file of a model has")
+    manifest = _document(folder / MANIFEST, content)
     _refuse_other(folder, manifest.get("schema"), schema)
     whole = {key: value for key, value in manifest.items() if key != "sha256"}
-    if manifest.get("sha256") != _sum(whole) or _text(manifest) != (folder / MANIFEST).read_bytes():
+    if manifest.get("sha256") != _sum(whole) or _text(manifest) != content:
         raise refused(folder / MANIFEST, "it is not as it was written")
     _refuse_changed(folder, _listed(folder, manifest.get("files")))
     return whole
@@ -110,7 +116,13 @@ def sha256_of_file(path: Path) -> str:
 
 def refused(path: Path, why: str) -> DataError:
     """Return the error that a file of a model is not used."""
-    return DataError(f"{path.name} of the model is refused", where=str(path.parent), found=why, next=_HINT)
+    return DataError(f"{plain(path.name)} of the model is refused", where=str(path.parent), found=why, next=_HINT)
+
+
+def plain(text: object) -> str:
+    """Return a text that a stranger wrote as a message can show it: ASCII on one line, cut to a readable length."""
+    shown = ascii(str(text))[1:-1]
+    return shown if len(shown) <= _READABLE else f"{shown[: _READABLE - 3]}..."
 
 
 def _refuse_other(folder: Path, found: object, schema: str) -> None:
@@ -122,7 +134,7 @@ def _refuse_other(folder: Path, found: object, schema: str) -> None:
     raise DataError(
         "this model is of a format that this version of mnq does not read" if newer else "this is no model of mnq",
         where=str(folder),
-        found=ascii(found)[:60],
+        found=plain(found),
         next=f"it reads {schema}: " + ("install a newer mnq" if newer else "a model is what training writes to model/"),
     )
 
@@ -151,7 +163,7 @@ def _listed(folder: Path, files: object) -> dict[str, tuple[int, str]]:
     for name, facts in files.items():
         known = isinstance(facts, dict) and facts.keys() == {"bytes", "sha256"}
         if not known or type(facts["bytes"]) is not int or not isinstance(facts["sha256"], str):
-            raise refused(folder / MANIFEST, f"it does not say how {name!a} was written")
+            raise refused(folder / MANIFEST, f"it does not say how {plain(name)} was written")
         found[name] = (facts["bytes"], facts["sha256"])
     return found
 
@@ -160,9 +172,11 @@ def _plain_files(folder: Path) -> dict[str, Path]:
     """Return name -> path of all that lies in a folder; DataError if any of it has no place in a model."""
     found = {}
     for path in sorted(folder.iterdir()):
-        _refuse_odd(path, path.lstat())
-        if path.suffix not in SUFFIXES:
-            raise refused(path, f"a model has {' and '.join(SUFFIXES)} files only")
+        _refuse_odd(path, facts := path.lstat())
+        if path.suffix not in LARGEST:
+            raise refused(path, f"a model has {' and '.join(LARGEST)} files only")
+        if facts.st_size > (most := LARGEST[path.suffix]):
+            raise refused(path, f"{facts.st_size} bytes, where a {path.suffix} file of a model has {most} at most")
         found[path.name] = path
         if len(found) > _MOST:
             raise DataError("too many files for a model", where=str(folder), found=f"more than {_MOST}")
@@ -192,3 +206,9 @@ def _text(document: Mapping[str, Any]) -> bytes:
 
 def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number

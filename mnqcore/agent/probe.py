@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from mnqcore.agent.canned import BARS, canned_features, canned_view
+from mnqcore.agent.files import plain
 from mnqcore.api.values import Action
 from mnqcore.errors import DataError, PluginError
 from mnqcore.tape.calls import asked, features
@@ -58,10 +59,12 @@ class Fingerprint:
     @classmethod
     def of(cls, column: NDArray[Any], kept: NDArray[np.int64] | slice) -> Fingerprint:
         """Return the fingerprint of a column, of which the rows `kept` are."""
-        plain = np.where(np.isnan(column), np.nan, column).astype("<f8") + 0.0  # one NaN and one zero, of all there are
-        known = plain[~np.isnan(plain)]
+        values = (
+            np.where(np.isnan(column), np.nan, column).astype("<f8") + 0.0
+        )  # one NaN and one zero, of all there are
+        known = values[~np.isnan(values)]
         return cls(
-            hashlib.sha256(plain.tobytes()).hexdigest(), float(known.std()) if len(known) else 0.0, plain[kept].copy()
+            hashlib.sha256(values.tobytes()).hexdigest(), float(known.std()) if len(known) else 0.0, values[kept].copy()
         )
 
     @classmethod
@@ -151,12 +154,12 @@ def _fingerprints(model: Model) -> tuple[dict[str, Fingerprint], dict[str, Finge
 
 def _encoded(model: Model, scaled: NDArray[np.float32]) -> dict[str, Fingerprint]:
     """Return output -> fingerprint of what the extractor makes of windows, or the learner does when flat."""
-    policy = getattr(model.learner, "policy", None)
+    encode = getattr(getattr(model.learner, "policy", None), "encode", None)
     with _one_thread(), torch.inference_mode():
-        if hasattr(policy, "encode"):
-            parts = [policy.encode(torch.from_numpy(part)).numpy() for part in _windows(model, scaled)]
-            return _outputs(model.extractor, parts)
-        return _actions(model, scaled)
+        if encode is None:
+            return _actions(model, scaled)
+        windows = map(torch.from_numpy, _windows(model, scaled))
+        return _outputs(model.extractor, [asked(model.extractor, "forward", encode, one).numpy() for one in windows])
 
 
 @contextlib.contextmanager
@@ -215,7 +218,7 @@ def _read(document: Mapping[str, Any]) -> tuple[dict[str, Fingerprint], dict[str
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             "the probe of a model cannot be read",
-            found=f"{type(error).__name__}: {error}"[:120],
+            found=plain(f"{type(error).__name__}: {error}"),
             next=f"this version of mnq reads {SCHEMA}: install the one that saved the model, or train it again",
         ) from error
     return columns, encoded

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from mnqcore.agent.files import read_capped
+from mnqcore.agent.files import plain, read_capped
 from mnqcore.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def read_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, 
     try:
         weights: dict[str, torch.Tensor] = load(content)
     except (SafetensorError, ValueError, TypeError, OverflowError) as error:
-        raise _refused(path, str(error)) from error
+        raise _refused(path, plain(error)) from error
     _refuse_unsound(weights, path, "take another model")
     return weights
 
@@ -101,7 +101,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _differing(header: dict[str, Any], expected: Mapping[str, torch.Tensor]) -> list[str]:
     """Return what a file lacks, has too much, or has of another type or shape."""
     lacking = [f"it lacks {name}" for name in sorted(expected.keys() - header.keys())]
-    extra = [f"nothing takes its {ascii(name)[1:-1]}" for name in sorted(header.keys() - expected.keys())]
+    extra = [f"nothing takes its {plain(name)}" for name in sorted(header.keys() - expected.keys())]
     other = []
     for name in sorted(expected.keys() & header.keys()):
         wanted = (_NAMES.get(expected[name].dtype), list(expected[name].shape))
@@ -112,7 +112,7 @@ def _differing(header: dict[str, Any], expected: Mapping[str, torch.Tensor]) -> 
 
 
 def _described(dtype: object, shape: object) -> str:
-    return f"{dtype} {shape}"[:60]
+    return plain(f"{dtype} {shape}")
 
 
 def _refuse_unsound(weights: Mapping[str, torch.Tensor], path: Path, hint: str) -> None:
