@@ -100,6 +100,8 @@ class Watch(BaseCallback):
             self._start_anew(number)
 
     def _validate(self) -> None:
+        if self.training_.validate is None:
+            return
         score = self.training_.validate(self.learner)
         self._validated_at, progress = self.num_timesteps, self.progress
         progress.scores.append([self.num_timesteps, score.value])

@@ -30,7 +30,8 @@ class Training:
     """One training: a seed on one stretch of bars.
 
     `arena` holds the training bars alone: no window of it, and no callback, reaches the test bars. `validate` trades
-    the validation bars with what has been learnt so far. `folder` takes the log and the checkpoints; a checkpoint
+    the validation bars with what has been learnt so far; without it nothing is judged, and the last policy is kept.
+    `folder` takes the log and the checkpoints; a checkpoint
     found there is resumed. `progress` is told how many bars are done.
     """
 
@@ -38,7 +39,7 @@ class Training:
     seed: int
     folder: Path
     arena: Arena
-    validate: Callable[[Learner], Score]
+    validate: Callable[[Learner], Score] | None = None
     tensorboard: bool = False
     progress: Callable[[int], None] = lambda _done: None
 

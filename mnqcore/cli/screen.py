@@ -264,12 +264,24 @@ def _checks(metrics: Document, manifest: Document) -> list[str]:
     lines = filled("checks", ["accounting exact", look])
     if reward := metrics["reward"]:
         lines += filled("reward", [f"{reward['name']} {reward['sum']:,.4g} over {reward['steps']:,} steps"])
+    lines += _looks(manifest.get("looks"))
     parts = repeat(manifest)
     whole = f"repeat   {', '.join(parts)}"
     return [
         *lines,
         *([whole] if len(whole) <= WIDTH else filled("repeat", [f"{part}," for part in parts[:-1]] + parts[-1:])),
     ]
+
+
+def _looks(looks: Document | None) -> list[str]:
+    """Say how often these bars were looked at, and what that leaves of the Sharpe ratio."""
+    if looks is None:
+        return []
+    times = "once" if looks["count"] == 1 else f"{looks['count']:,} times"
+    trials = f"{_count(looks['trials'], 'trial')} of {_count(looks['strategies'], 'name')}"
+    cells = [f"these bars were tested on {times}: {trials}"]
+    deflated = looks["deflated_sharpe"]
+    return filled("looks", [*cells, *([] if deflated is None else [f"deflated Sharpe {fixed(deflated)}"])])
 
 
 def _count(number: int, noun: str) -> str:

@@ -11,9 +11,10 @@ Conventions, the same everywhere:
 
 from __future__ import annotations
 
+from mnqcore.metrics.deflated import deflated_sharpe
 from mnqcore.metrics.loss_probability import chance_of_loss
 from mnqcore.metrics.returns import daily_equity
 from mnqcore.metrics.risk import sharpe_interval
 from mnqcore.metrics.summary import summarise
 
-__all__ = ["chance_of_loss", "daily_equity", "sharpe_interval", "summarise"]
+__all__ = ["chance_of_loss", "daily_equity", "deflated_sharpe", "sharpe_interval", "summarise"]

@@ -118,6 +118,11 @@ class Draft:
         return kept
 
     @property
+    def name(self) -> str:
+        """What the run will be called, where no other has that name."""
+        return f"{self.strategy}/{self._name}"
+
+    @property
     def _name(self) -> str:
         return f"{self.started:%Y%m%dT%H%M%SZ}-{self.digest[:8]}"
 

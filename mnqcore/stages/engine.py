@@ -9,11 +9,14 @@ import attrs
 from mnqcore.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
     from mnqcore.market.instruments import Instrument
+    from mnqcore.simulator import Account
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -59,6 +62,7 @@ class BacktestEngine:
 
         self.instrument = instrument_called(instrument) if isinstance(instrument, str) else instrument
         self.costs = costs_of(initial_capital, commission, slippage_ticks)
+        self._df = df
         self._frame = lay_frame(df, self.instrument, session, stop_loss_ticks)
         self.index, self.market = self._frame.index, self._frame.market
         self._law = rulebook(self.instrument, self.costs, Risk())
@@ -73,14 +77,42 @@ class BacktestEngine:
             DataError: not one action a bar.
         """
         import numpy as np
-        import pandas as pd
 
-        from mnqcore.metrics import summarise
-        from mnqcore.simulator import Account, outcome
+        from mnqcore.simulator import Account
 
         market = self.market
         account = Account(market.tape, market.orders, self._law, initial_balance=self.costs.initial_balance)
-        curve = account.run(self._actions(signals), sizes=np.ones(len(market.tape), np.int64))
+        return self._result(account, account.run(self._actions(signals), sizes=np.ones(len(market.tape), np.int64)))
+
+    def run_with_model(self, model: Any, feature_columns: Sequence[str]) -> EngineResult:
+        """Trade one contract by a trained model, from the first bar that has a whole window of features before it.
+
+        The features are scaled as they were in the model's training. Its actions are those of
+        `model.predict(observation, deterministic=True)`.
+
+        Args:
+            model: a TradingAgent, or a stable-baselines3 model that was trained on a TradingEnv made of a frame.
+            feature_columns: the columns of df that it was trained on, in that order.
+
+        Raises:
+            DataError: a feature is missing in the midst of the bars, or there are too few of them.
+            UsageError: df has no such column, or the model does not know how its features were scaled.
+        """
+        from mnqcore.agent.frame import play_frame
+        from mnqcore.tape.frame import columns_of
+
+        market = self.market
+        chosen = columns_of(self._df, feature_columns).iloc[self._frame.rows]
+        led = play_frame(model, chosen, market, self._law, self.costs.initial_balance)
+        return self._result(led.account, led.equity)
+
+    def _result(self, account: Account, curve: NDArray[np.int64]) -> EngineResult:
+        import pandas as pd
+
+        from mnqcore.metrics import summarise
+        from mnqcore.simulator import outcome
+
+        market = self.market
         out = outcome(account, curve, market.times, market.contracts, self.instrument)
         metrics = summarise(
             out.columns,

@@ -116,7 +116,8 @@ def _take_up(run: Path, draft: Draft, strategy: Strategy, plugins: Plugins) -> N
         raise UsageError(
             "the training to resume is of another strategy",
             where=str(run),
-            next=f"compare {run / 'resolved.toml'} with mnq show FILE -s {strategy.name}: only agent.timesteps may differ",
+            found=f"what {run / 'resolved.toml'} says is not what is asked for now",
+            next="only agent.timesteps may differ; mnq show prints what is asked for",
         )
     for child in run.iterdir():
         if child.is_dir() and child.name in ("checkpoint", "units", "tensorboard"):

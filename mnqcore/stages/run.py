@@ -89,6 +89,7 @@ def _run(
 ) -> Result:
     """Run a loaded strategy and keep the run; where anything fails, only what resumes a training is kept."""
     from mnqcore.runs import Draft
+    from mnqcore.stages.looking import look
 
     draft = Draft(base=base, strategy=strategy.name, digest=strategy.digest())
     draft.begin(strategy.to_toml(), plugins.files)
@@ -97,7 +98,7 @@ def _run(
         kept = draft.keep(
             metrics=made.metrics,
             tables={"trades": made.trades, "equity": made.equity.to_frame()},
-            manifest=_manifest(made, stages),
+            manifest={**_manifest(made, stages), "looks": look(base, draft.name, made)},
         )
     except BaseException as error:
         _set_aside(draft, error)

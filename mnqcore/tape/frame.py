@@ -15,6 +15,8 @@ from mnqcore.strategy.settings import Commission, Costs, Session
 from mnqcore.tape.market import lay
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnqcore.market.instruments import Instrument
     from mnqcore.tape.market import Market
 
@@ -62,6 +64,21 @@ def lay_frame(df: pd.DataFrame, instrument: Instrument, session: Session | None,
     market = lay(bars, instrument, session or Session(), _bar_size(bars))
     market.orders["stop"] = stop_loss_ticks or 0
     return Frame(index=pd.DatetimeIndex(bars.index), contracts=bars.get("contract"), market=market)
+
+
+def columns_of(df: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return the feature columns of a frame, float64, in the order named.
+
+    Raises:
+        UsageError: none is named, or the frame has no such column.
+    """
+    if isinstance(names, str) or not len(names):
+        raise UsageError("feature_columns must be a list of one column or more", found=repr(names))
+    for name in names:
+        if name not in df:
+            close = suggest(str(name), [str(column) for column in df])
+            raise UsageError(f"df has no column {name!r}", next=f"did you mean {close}?" if close else "add it to df")
+    return df[list(names)].astype(np.float64)
 
 
 def instrument_called(name: str) -> Instrument:

@@ -1,0 +1,79 @@
+"""Notes each evaluation on test bars, and what a figure is still worth after so many looks at them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnqcore.api.values import Floats
+    from mnqcore.stages.backtest import Backtest
+
+_NO_TEST = ("validate", "in-sample")
+"""Windows on which nobody claims to test."""
+
+
+def look(base: Path, run: str, made: Backtest) -> dict[str, Any] | None:
+    """Note that a backtest has looked at its bars; return how often that was done, and the deflated Sharpe ratio.
+
+    None where the bars are no test: those that a model was trained on, or chosen by. They are no figures of the run
+    itself, since they change with every other run.
+
+    Args:
+        base: the runs directory.
+        run: what the run will be called.
+        made: the backtest.
+    """
+    from mnqcore.metrics import deflated_sharpe
+    from mnqcore.runs.looks import RULE, Look, note, tally
+
+    if made.metrics.get("window", {}).get("name") in _NO_TEST:
+        return None
+    returns = _daily_returns(made)
+    ratio = _ratio(returns)
+    weights = made.model["weights"] if made.model else []
+    window = made.equity.index
+    found = Look(
+        strategy=made.strategy.name,
+        digest=made.strategy.digest(),
+        model=hashlib.sha256("".join(weights).encode()).hexdigest() if weights else RULE,
+        data_sha256=made.facts["data_sha256"],
+        first=window[0].isoformat(),
+        last=window[-1].isoformat(),
+        sharpe=ratio,
+        days=len(returns),
+        run=run,
+    )
+    note(base, found)
+    seen = tally(base, found.data_sha256, found.first, found.last)
+    deflated = deflated_sharpe(returns, seen.trials, seen.spread)
+    return {
+        "count": seen.count,
+        "strategies": seen.strategies,
+        "trials": seen.trials,
+        "spread": seen.spread,
+        "deflated_sharpe": deflated,
+    }
+
+
+def _daily_returns(made: Backtest) -> Floats:
+    import numpy as np
+    import pandas as pd
+
+    from mnqcore.market.calendar import Calendar
+    from mnqcore.metrics import daily_equity, returns
+
+    strategy = made.strategy
+    calendar = Calendar(strategy.instrument, rth=strategy.session.rth)
+    days = calendar.locate(pd.DatetimeIndex(made.equity.index)).day
+    _, daily = daily_equity(made.equity.to_numpy(np.float64), days)
+    return returns.daily_returns(daily, strategy.costs.initial_balance)
+
+
+def _ratio(returns: Floats) -> float | None:
+    """Return the Sharpe ratio of days, not annualised."""
+    from mnqcore.metrics import risk
+
+    return risk.sharpe(returns, 1.0)
