@@ -1,5 +1,6 @@
 """Run directories: everything one command produced, and what is needed to repeat it.
 
+    runs/looks.jsonl         a line for each evaluation on test bars
     runs/<strategy>/<utc>-<hash8>/
         resolved.toml    every value with its origin; loading it gives the same strategy
         manifest.json    versions, plugins, data and result hashes, times
