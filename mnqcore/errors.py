@@ -62,6 +62,25 @@ class ExtraMissing(PluginError):
     """An optional library is not installed; the text holds the pip command."""
 
 
+LIBRARIES = {
+    "rl": ("gymnasium", "joblib", "safetensors", "stable_baselines3", "tensorboard", "torch", "tqdm"),
+}
+"""Extra -> the modules that it installs."""
+
+
+def require(extra: str, *modules: str) -> None:
+    """Refuse to go on without the libraries of an extra, or these of them; none is imported.
+
+    Raises:
+        ExtraMissing: names those that are not installed, and the pip command.
+    """
+    missing = [name for name in modules or LIBRARIES[extra] if not _is_installed(name)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        names = ", ".join(name.replace("_", "-") for name in missing)
+        raise ExtraMissing(f"{names} {verb} not installed", next=f'pip install "mnq[{extra}]"')
+
+
 class DataError(MnqError):
     """Data is missing, bad, or cannot be told apart without the user's word."""
 
@@ -84,6 +103,15 @@ class GateNotMet(MnqError):
     """A metric is under the threshold that the user set."""
 
     exit_code = 8
+
+
+def _is_installed(module: str) -> bool:
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # something on the way refuses it
+        return False
 
 
 def _unpickled(cls: type[MnqError], args: tuple[Any, ...]) -> MnqError:

@@ -15,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
 from mnqcore.agent import checkpoint
+from mnqcore.agent.log import STEP
 from mnqcore.errors import MnqError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Watch(BaseCallback):
         self.model.num_timesteps = self._validated_at = self.progress.timesteps
         self.model._n_updates = self.progress.updates
         self._written = self.progress.number
+        self._over = self._is_enough()
 
     def _on_rollout_start(self) -> None:
         self.training_.progress(self.num_timesteps)
@@ -79,7 +81,7 @@ class Watch(BaseCallback):
         raise MnqError(
             "the training broke down: weights of the network are no numbers any more",
             where=f"training step {self.num_timesteps:,}, seed {self.training_.seed}",
-            kept=f"the checkpoint at {self.progress.timesteps:,} bars",
+            kept=f"log, and the checkpoint at {self.progress.timesteps:,} bars",
             next="lower agent.learning_rate, or look for features and rewards far from 1 in size",
         )
 
@@ -111,12 +113,16 @@ class Watch(BaseCallback):
             self.best = {name: value.detach().clone() for name, value in policy.weights().items()}
         else:
             progress.worse += 1
-        self._over = self.learner.patience is not None and progress.worse >= self.learner.patience
+        self._over = self._is_enough()
+        self.logger.record(STEP, self.num_timesteps, exclude="tensorboard")
         self.logger.record("validate/score", score.value)
         for name, figure in score.figures.items():
             if figure is not None and math.isfinite(figure):
                 self.logger.record(f"validate/{name}", figure)
         self.logger.dump(self.num_timesteps)
+
+    def _is_enough(self) -> bool:
+        return self.learner.patience is not None and self.progress.worse >= self.learner.patience
 
     def _write(self, number: int) -> None:
         policy: Any = self.model.policy

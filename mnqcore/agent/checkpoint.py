@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from mnqcore.agent.files import sha256_of_file
 from mnqcore.errors import DataError
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def write(
         if weights is not None:
             whole = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
             save_file(whole, unfinished / f"{name}.safetensors")
-    document = {**attrs.asdict(progress), "plain": plain}
+    sums = {path.name: sha256_of_file(path) for path in sorted(unfinished.iterdir())}
+    document = {**attrs.asdict(progress), "plain": plain, "sha256": sums}
     (unfinished / "progress.json").write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
     unfinished.rename(folder / str(progress.number))
     for older in _numbers(folder):
@@ -78,11 +80,13 @@ def read(
     """Return progress, weights and best weights of a checkpoint; the optimiser takes what it remembered.
 
     Raises:
-        DataError: a file is missing or cannot be read.
+        DataError: a file is missing, cannot be read, or is not as it was written.
     """
     try:
         document = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
-        plain = document.pop("plain")
+        plain, sums = document.pop("plain"), document.pop("sha256")
+        if changed := [name for name, sha in sums.items() if sha256_of_file(checkpoint / name) != sha]:
+            raise ValueError(f"{changed[0]} is not as it was written")
         progress = Progress(**document)
         policy, memory = (load_file(checkpoint / f"{name}.safetensors") for name in ("policy", "optimizer"))
         best = load_file(checkpoint / "best.safetensors") if progress.best is not None else None
@@ -90,7 +94,10 @@ def read(
         optimizer.load_state_dict({"state": _deep(memory, plain), "param_groups": groups})
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise DataError(
-            "a checkpoint cannot be read", where=str(checkpoint), found=f"{error}".splitlines()[0]
+            "a checkpoint cannot be read",
+            where=str(checkpoint),
+            found=f"{error}".partition("\n")[0] or type(error).__name__,
+            next="train anew, without --resume",
         ) from error
     return progress, policy, best
 

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import torch
-from stable_baselines3.common.logger import configure
 
 from mnqcore.agent.callback import Watch
+from mnqcore.agent.log import open_log
 from mnqcore.agent.policy import TradingPolicy, blank, policy_kwargs
 from mnqcore.agent.threads import one_thread
 from mnqcore.errors import ExtraMissing, MnqError
@@ -62,7 +62,7 @@ def _learn(learner: Sb3Learner, training: Training) -> None:
     watch = Watch(learner, training)
     watch.init_callback(model)
     watch.resume()
-    model.set_logger(configure(str(training.folder), _formats(training)))
+    model.set_logger(open_log(training.folder, training.tensorboard, model.num_timesteps))
     left = learner.timesteps - model.num_timesteps
     try:
         if left > 0:
@@ -70,12 +70,10 @@ def _learn(learner: Sb3Learner, training: Training) -> None:
     except ValueError:  # torch's own words where probabilities are no numbers
         watch.refuse_broken()
         raise
+    finally:
+        model.logger.close()
     learner.policy = blank(training.spec, learner.hidden, learner.activation)
     learner.policy.take(watch.best if watch.best is not None else model.policy.weights())
-
-
-def _formats(training: Training) -> list[str]:
-    return ["csv", "json", *(["tensorboard"] if training.tensorboard else [])]
 
 
 def _class(learner: Sb3Learner) -> Any:
@@ -89,4 +87,4 @@ def _class(learner: Sb3Learner) -> Any:
 
 def _is_lack_of_memory(error: Exception) -> bool:
     text = str(error)
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in text and "memory" in text
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or ("allocate" in text and "memory" in text)

@@ -97,6 +97,8 @@ def _pace(on: Ground) -> float | None:
     learner = strategy.agent.build()
     if not isinstance(learner, Sb3Learner):
         return None
+    from stable_baselines3.common.logger import Logger
+
     from mnqcore.agent.trainer import algorithm
 
     with tempfile.TemporaryDirectory() as folder:
@@ -106,6 +108,7 @@ def _pace(on: Ground) -> float | None:
             spec=on.spec, seed=strategy.seed, folder=Path(folder), arena=arena, validate=lambda _: Score(value=0.0)
         )
         model = algorithm(learner, training)
+        model.set_logger(Logger(folder, []))  # its own would leave a folder behind
         collected = model.n_steps * model.n_envs
         model.learn(collected)  # what is compiled or set up at first is not counted
         began, done = time.perf_counter(), 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,6 +10,8 @@ import attrs
 from mnqcore.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnqcore.agent.model import Model
     from mnqcore.plugins import Plugins
     from mnqcore.runs import Draft, Run
@@ -67,12 +67,13 @@ def learn(
     from mnqcore.stages.ground import ground
     from mnqcore.stages.models import refuse_other
     from mnqcore.stages.prepare import prepare
+    from mnqcore.stages.resume import note_inputs, take_up
 
     began = time.perf_counter()
     on = ground(prepare(strategy, progress, cache=draft.base / SEEN))
     if "train" in stages:
-        if options.resume is not None:
-            _take_up(Path(options.resume), draft, strategy, plugins)
+        take_up(options, draft, on.prepared, plugins)
+        note_inputs(on.prepared, draft, options)
         progress("training")
         entrants = _trained(_train(on, plugins, draft, options), draft, plugins)
     else:
@@ -98,32 +99,6 @@ def _train(on: Ground, plugins: Plugins, draft: Draft, options: Options) -> Trai
         tensorboard=options.tensorboard,
         show=options.show,
     )
-
-
-def _take_up(run: Path, draft: Draft, strategy: Strategy, plugins: Plugins) -> None:
-    """Copy what an interrupted training left into the run being made.
-
-    Raises:
-        UsageError: there is nothing to resume, or it is another strategy's.
-    """
-    from mnqcore.strategy import load
-
-    if not any(run.rglob("checkpoint/*/progress.json")):
-        raise UsageError("there is no checkpoint to go on from", where=str(run), next="name the folder that was kept")
-    settings = [f"agent.timesteps={strategy.agent.params['timesteps']}"] if "timesteps" in strategy.agent.params else []
-    before = load(run / "resolved.toml", None, plugins, settings)
-    if before.digest() != strategy.digest():
-        raise UsageError(
-            "the training to resume is of another strategy",
-            where=str(run),
-            found=f"what {run / 'resolved.toml'} says is not what is asked for now",
-            next="only agent.timesteps may differ; mnq show prints what is asked for",
-        )
-    for child in run.iterdir():
-        if child.is_dir() and child.name in ("checkpoint", "units", "tensorboard"):
-            shutil.copytree(child, draft.folder / child.name)
-        elif child.name.startswith("progress"):
-            shutil.copyfile(child, draft.folder / child.name)
 
 
 def _trained(trained: Trained, draft: Draft, plugins: Plugins) -> Entrants:

@@ -82,7 +82,7 @@ def load_models(folder: Path, plugins: Plugins) -> list[Model]:
 def refuse_other(models: list[Model], strategy: Strategy) -> None:
     """Refuse models that see something else than what the strategy says: what is tested must be what was trained.
 
-    Costs, bracket, sizer, risk and session may differ: those are what a test is for.
+    Costs, bracket, sizer, risk and the session's other settings may differ: those are what a test is for.
 
     Raises:
         UsageError: names what differs.
@@ -96,6 +96,8 @@ def refuse_other(models: list[Model], strategy: Strategy) -> None:
             differing.append("lookback")
         if model.facts.bar_size != strategy.bar_size:
             differing.append("bar_size")
+        if model.facts.rth != strategy.session.rth:
+            differing.append("session.rth")
         if model.agent.name != strategy.agent.name:
             differing.append("agent.use")
         if differing:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import MnqError, PluginError, UsageError
+from mnqcore.errors import MnqError, PluginError, UsageError, require
 from mnqcore.stages.backtest import Backtest, backtest
 from mnqcore.stages.options import Options, stages_of
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnqcore.strategy.model import Strategy
 
 _KEPT_OF_CHOICE = ("use", "distribution", "version", "params")
+_RESUME = "the same command with --resume {}"
 _LOG = logging.getLogger(__name__)
 
 
@@ -116,11 +117,13 @@ def _set_aside(draft: Draft, error: BaseException) -> None:
     kept = draft.set_aside()
     if kept is None:
         return
-    resume = f"mnq run FILE -s {draft.strategy} --stage train --resume {kept}"
     if isinstance(error, MnqError):
-        error.facts |= {"kept": f"{kept}", "resume": resume}
+        what = error.facts.pop("kept", "")
+        error.facts["kept"] = f"{kept}: {what}" if what else f"{kept}"
+        if not what:  # what broke down by itself would break down again
+            error.facts["resume"] = _RESUME.format(kept)
     else:
-        _LOG.warning("interrupted; to go on from the last checkpoint: %s", resume)
+        _LOG.warning("interrupted\n  kept    %s\n  resume  %s", kept, _RESUME.format(kept))
 
 
 def _observed(
@@ -170,27 +173,42 @@ def _manifest(made: Backtest, stages: tuple[str, ...]) -> dict[str, Any]:
 
 
 def refuse_impossible(strategy: Strategy, stages: tuple[str, ...], options: Options) -> None:
-    """Refuse what an agent cannot do, before any work."""
-    trains = "train" in stages
-    if not strategy.learns:
-        asked = {"--stage train": trains, "--model": options.model, "--resume": options.resume}
-        asked |= {"--seeds": options.seeds > 1, "--in-sample": options.in_sample}
-        wrong = [name for name, given in asked.items() if given]
-        if wrong:
-            raise UsageError(
-                f"agent '{strategy.agent.use}' is a rule: there is nothing to train",
-                found=", ".join(wrong),
-                next="leave it out, or name an agent that learns: mnq list agent",
-            )
-    elif not trains and options.model is None:
+    """Refuse what an agent cannot do, before any work.
+
+    Raises:
+        UsageError: says what to leave out or to add.
+        ExtraMissing: the libraries of a learner are not installed.
+    """
+    if strategy.learns:
+        _refuse_idle(strategy, stages, options)
+        require("rl")
+        return
+    asked = {"--stage train": "train" in stages, "--model": options.model, "--resume": options.resume}
+    asked |= {"--seeds": options.seeds > 1, "--in-sample": options.in_sample, "--tensorboard": options.tensorboard}
+    wrong = [name for name, given in asked.items() if given]
+    if wrong:
+        raise UsageError(
+            f"agent '{strategy.agent.use}' is a rule: there is nothing to train",
+            found=", ".join(wrong),
+            next="leave it out, or name an agent that learns: mnq list agent",
+        )
+
+
+def _refuse_idle(strategy: Strategy, stages: tuple[str, ...], options: Options) -> None:
+    """Refuse options of a learner that do not go with the stages."""
+    trains, training = "train" in stages, {"--resume": options.resume, "--seeds": options.seeds > 1}
+    training |= {"--tensorboard": options.tensorboard}
+    if trains and options.model is not None:
+        raise UsageError("--model backtests a model that is trained", next="leave out --stage train, or --model")
+    if not trains and (idle := [name for name, given in training.items() if given]):
+        raise UsageError(f"{', '.join(idle)}: nothing is trained", next="--stage train or train,backtest")
+    if not trains and options.model is None:
         raise UsageError(
             f"agent '{strategy.agent.use}' must be trained before it can be tested",
             next="--stage train,backtest, or --model RUN for one that is",
         )
-    elif trains and options.model is not None:
-        raise UsageError("--model backtests a model that is trained", next="leave out --stage train, or --model")
-    elif options.resume is not None and not trains:
-        raise UsageError("--resume goes on with a training", next="--stage train or train,backtest")
+    if options.in_sample and "backtest" not in stages:
+        raise UsageError("--in-sample: nothing is backtested", next="--stage train,backtest, or leave it out")
 
 
 def overrides(given: Mapping[str, Any] | Sequence[str]) -> list[str]:
