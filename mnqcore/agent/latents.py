@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_BATCH = 256  # windows: what is read stays in the processor's cache
+_BATCH = 128  # windows: what is read stays in the processor's cache
 _SERIES = 8192  # bars of a series encoded in one piece
 _SAMPLE = 64  # windows that a series is checked on
 _RECHECKED = 8  # windows that kept latents are checked on

@@ -9,6 +9,8 @@ from torch.nn import functional  # noqa: TID253
 
 _WIDER = 4
 """The feed-forward part's inner width over the outer one."""
+_BATCH = 128
+"""Windows encoded at once: what is read stays in the processor's cache."""
 _POSITION = 0.02
 """Standard deviation of the positions before training: small beside the bars."""
 
@@ -44,13 +46,51 @@ class Layer(torch.nn.Module):
         are never made, and the two products over all bars are those with the few heads.
         """
         known = self.before(bars)
-        batch, width = len(bars), bars.shape[2] // self.heads
-        query: torch.Tensor = self.query(known[:, -1]).view(batch, self.heads, width).transpose(0, 1)
-        asked = query @ self.key.weight.view(self.heads, width, -1)  # (heads, batch, hidden)
-        scores = asked.transpose(0, 1) @ known.transpose(1, 2)
-        seen = torch.softmax(scores / width**0.5, dim=2) @ known  # (batch, heads, hidden)
-        value = seen.transpose(0, 1) @ self.value.weight.view(self.heads, width, -1).transpose(1, 2)
-        return self._onwards(bars[:, -1], value.transpose(0, 1).flatten(1))
+        scores = self._asked(known[:, -1]).transpose(0, 1) @ known.transpose(1, 2)
+        seen = torch.softmax(scores / self._width**0.5, dim=2) @ known
+        return self._onwards(bars[:, -1], self._valued(seen))
+
+    def last_of_each(self, entered: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """Return `last` of every window of a series, but for rounding.
+
+        A window's bar is e + p, a row of `entered` (bars, hidden) and one of `position` (lookback, hidden). Its norm
+        has the deviation var(e) + var(p) + 2 cov(e, p), so that no window is laid out: with rows less their mean, a
+        score is query . (e + p) over that deviation, and so is what the bar adds to the sum that is weighed.
+        """
+        lookback, width = position.shape
+        bars, places = (rows - rows.mean(1, keepdim=True) for rows in (entered, position))
+        spread = bars.square().mean(1)[:, None] + places.square().mean(1) + 2 / width * (bars @ places.T)
+        # Bar k of window n is row n + k: the diagonals of (bars, lookback), and rows of an overlapping view.
+        count = len(entered) - lookback + 1
+        shrink = torch.rsqrt(spread + self.before.eps).as_strided((count, 1, lookback), (lookback, 1, lookback + 1))
+        windows = bars.as_strided((count, lookback, width), (width, width, 1))
+        final = entered[lookback - 1 :] + position[-1]
+        parts = [slice(at, at + _BATCH) for at in range(0, count, _BATCH)]
+        return torch.cat([self._last_of(final[part], windows[part], places, shrink[part]) for part in parts])
+
+    def _last_of(
+        self, final: torch.Tensor, windows: torch.Tensor, places: torch.Tensor, shrink: torch.Tensor
+    ) -> torch.Tensor:
+        asked = self._asked(self.before(final)).transpose(0, 1) * self.before.weight
+        scores = torch.baddbmm(asked @ places.T, asked, windows.transpose(1, 2)) * shrink
+        share = torch.softmax(scores / self._width**0.5, dim=2) * shrink  # the norm's bias moves all scores alike
+        seen = torch.baddbmm(share @ places, share, windows) * self.before.weight + self.before.bias
+        return self._onwards(final, self._valued(seen))
+
+    @property
+    def _width(self) -> int:
+        """How wide a head is."""
+        return self.query.out_features // self.heads
+
+    def _asked(self, known: torch.Tensor) -> torch.Tensor:
+        """Return what each head looks for in a bar, (heads, batch, hidden), of (batch, hidden)."""
+        query: torch.Tensor = self.query(known).view(len(known), self.heads, self._width).transpose(0, 1)
+        return query @ self.key.weight.view(self.heads, self._width, -1)
+
+    def _valued(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return what the heads make of what they saw, (batch, hidden), of (batch, heads, hidden)."""
+        value = seen.transpose(0, 1) @ self.value.weight.view(self.heads, self._width, -1).transpose(1, 2)
+        return value.transpose(0, 1).flatten(1)
 
     def _by_head(self, rows: torch.Tensor) -> torch.Tensor:
         batch, bars, hidden = rows.shape
@@ -83,3 +123,12 @@ class LastBar(torch.nn.Module):
             bars = layer(bars)
         latent: torch.Tensor = self.leave(final.last(bars))
         return latent
+
+    def encode_series(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return `forward` of every window of rows (bars, features), (bars - lookback + 1, hidden): for evaluation."""
+        if len(self.layers) == 1:
+            only = cast("Layer", self.layers[0])
+            latent: torch.Tensor = self.leave(only.last_of_each(self.enter(rows), self.position))
+            return latent
+        windows = rows.unfold(0, len(self.position), 1).transpose(1, 2)
+        return torch.cat([self(windows[at : at + _BATCH].contiguous()) for at in range(0, len(windows), _BATCH)])

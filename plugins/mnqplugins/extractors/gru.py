@@ -27,4 +27,5 @@ class Gru:
 
         from mnqplugins.extractors._recurrent import LastOutput
 
-        return LastOutput(torch.nn.GRU, spec.n_features, self.hidden, self.layers, self.dropout)
+        shape = (spec.lookback, spec.n_features)
+        return LastOutput(torch.nn.GRU, shape, hidden=self.hidden, layers=self.layers, dropout=self.dropout)

@@ -27,4 +27,5 @@ class Lstm:
 
         from mnqplugins.extractors._recurrent import LastOutput
 
-        return LastOutput(torch.nn.LSTM, spec.n_features, self.hidden, self.layers, self.dropout)
+        shape = (spec.lookback, spec.n_features)
+        return LastOutput(torch.nn.LSTM, shape, hidden=self.hidden, layers=self.layers, dropout=self.dropout)
