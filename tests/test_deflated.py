@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mnqcore.metrics.deflated import deflated_sharpe, expected_best
@@ -82,6 +82,7 @@ def test_it_agrees_with_the_formula_as_printed(trials, spread):
     assert deflated_sharpe(RETURNS, trials, spread) == pytest.approx(plain(RETURNS, trials, spread or 0.0), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(SERIES, st.integers(1, 10_000), st.floats(0, 0.5))
 def test_any_days_agree_or_are_undefined(returns, trials, spread):
     assume(returns.std() > 1e-6)
@@ -93,6 +94,7 @@ def test_any_days_agree_or_are_undefined(returns, trials, spread):
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-9))
 
 
+@settings(deadline=None)
 @given(SERIES, st.integers(2, 1000), st.integers(2, 1000), st.floats(0, 0.3), st.floats(0, 0.3))
 def test_more_trials_and_a_wider_spread_never_raise_it(returns, fewer, more, narrow, wide):
     assume(deflated_sharpe(returns, 1, None) is not None)
@@ -106,6 +108,7 @@ def test_more_trials_and_a_wider_spread_never_raise_it(returns, fewer, more, nar
     assert found <= defined(returns, 1, None) + 1e-12
 
 
+@settings(deadline=None)
 @given(SERIES, st.floats(0.01, 100))
 def test_the_size_of_the_bets_changes_nothing(returns, scale):
     assume(returns.std() > 1e-6)
