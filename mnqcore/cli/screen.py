@@ -277,7 +277,7 @@ def _looks(looks: Document | None) -> list[str]:
     """Say how often these bars were looked at, and what that leaves of the Sharpe ratio."""
     if looks is None:
         return []
-    times = "once" if looks["count"] == 1 else f"{looks['count']:,} times"
+    times = "once" if looks["looks"] == 1 else f"{looks['looks']:,} times"
     trials = f"{_count(looks['trials'], 'trial')} of {_count(looks['strategies'], 'name')}"
     cells = [f"these bars were tested on {times}: {trials}"]
     deflated = looks["deflated_sharpe"]

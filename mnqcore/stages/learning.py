@@ -86,10 +86,18 @@ def learn(
 
 def _train(on: Ground, plugins: Plugins, draft: Draft, options: Options) -> Trained:
     from mnqcore.agent.probe import canned_columns
+    from mnqcore.stages.models import further_columns
     from mnqcore.stages.train import train
 
     strategy = on.prepared.strategy
-    canned_columns(strategy.features, strategy.instrument, strategy.bar_size, rth=strategy.session.rth)
+    # What raises on the bars of a model's probe could not be saved: better known before the training than after.
+    canned_columns(
+        strategy.features,
+        strategy.instrument,
+        strategy.bar_size,
+        rth=strategy.session.rth,
+        further=further_columns(on),
+    )
     copies = sorted((draft.folder / "plugins").glob("*.py"))
     return train(
         on,
@@ -157,7 +165,7 @@ def assess_models(
     """
     from mnqcore.stages.backtest import assess
     from mnqcore.stages.examine import by_fold, examine, habits
-    from mnqcore.stages.models import brief, windows_of
+    from mnqcore.stages.models import brief, daily_sharpe, windows_of
 
     own, *others = entrants.candidates
     examined = examine(on, windows_of(on, own.models, window), kept)
@@ -175,7 +183,11 @@ def assess_models(
         "folds": entrants.folds,
         "origin": entrants.origin,
         "weights": [one.sha256 for one in own.models],
-        "bit_equal": all(one.report is None or one.report.bit_equal for one in own.models),
+        "others": [
+            {"seed": one.seed, "weights": [model.sha256 for model in one.models], "sharpe": daily_sharpe(on, done)}
+            for one, done in rivals
+        ],
+        "bit_equal": all(one.report.bit_equal for one in own.models if one.report),
     }
     metrics = {"window": {"name": window, **dates}, "learning": learning}
     return assess(on.prepared, play, progress, began, metrics=metrics, facts=facts)

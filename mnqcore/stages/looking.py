@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,36 +28,41 @@ def look(base: Path, run: str, made: Backtest) -> dict[str, Any] | None:
         run: what the run will be called.
         made: the backtest.
     """
-    from mnqcore.metrics import deflated_sharpe
+    from mnqcore.metrics.deflated import deflated_sharpe, expected_best
     from mnqcore.runs.looks import RULE, Look, note, tally
 
     if made.metrics.get("window", {}).get("name") in _NO_TEST:
         return None
     returns = _daily_returns(made)
-    ratio = _ratio(returns)
-    weights = made.model["weights"] if made.model else []
-    window = made.equity.index
+    window, facts = made.equity.index, made.model or {}
     found = Look(
         strategy=made.strategy.name,
         digest=made.strategy.digest(),
-        model=hashlib.sha256("".join(weights).encode()).hexdigest() if weights else RULE,
+        model=_of(facts["weights"]) if facts else RULE,
         data_sha256=made.facts["data_sha256"],
         first=window[0].isoformat(),
         last=window[-1].isoformat(),
-        sharpe=ratio,
+        sharpe=_ratio(returns),
         days=len(returns),
         run=run,
     )
+    for other in facts.get("others", ()):
+        note(base, attrs.evolve(found, model=_of(other["weights"]), sharpe=other["sharpe"]))
     note(base, found)
     seen = tally(base, found.data_sha256, found.first, found.last)
-    deflated = deflated_sharpe(returns, seen.trials, seen.spread)
     return {
-        "count": seen.count,
+        "looks": seen.count,
         "strategies": seen.strategies,
         "trials": seen.trials,
         "spread": seen.spread,
-        "deflated_sharpe": deflated,
+        "expected_best": None if seen.spread is None else expected_best(seen.trials, seen.spread),
+        "deflated_sharpe": deflated_sharpe(returns, seen.trials, seen.spread),
     }
+
+
+def _of(weights: list[str]) -> str:
+    """Return one sha256 for the models of a seed."""
+    return hashlib.sha256("".join(weights).encode()).hexdigest()
 
 
 def _daily_returns(made: Backtest) -> Floats:

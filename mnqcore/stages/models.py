@@ -33,7 +33,7 @@ def model_of(ground: Ground, fold: Fold, learner: Any, scaler: Scaler, *, seed: 
     prepared, strategy = ground.prepared, ground.prepared.strategy
     if strategy.extractor is None:
         raise TypeError("a strategy that learns has an extractor")
-    times, usual = prepared.market.times, {"open", "high", "low", "close", "volume", "contract"}
+    times = prepared.market.times
     facts = Facts(
         strategy=strategy.name,
         digest=strategy.digest(),
@@ -42,7 +42,7 @@ def model_of(ground: Ground, fold: Fold, learner: Any, scaler: Scaler, *, seed: 
         reward_scale=reward_scale,
         bar_size=strategy.bar_size,
         rth=strategy.session.rth,
-        further=tuple(str(name) for name in prepared.market.raw.columns if name not in usual),
+        further=further_columns(ground),
         data_sha256=prepared.facts["data_sha256"],
         features_sha256=sha256_of(prepared.tape.features),
         train_start=times[fold.train.first].isoformat(),
@@ -60,6 +60,12 @@ def model_of(ground: Ground, fold: Fold, learner: Any, scaler: Scaler, *, seed: 
         instrument=strategy.instrument,
         facts=facts,
     )
+
+
+def further_columns(ground: Ground) -> tuple[str, ...]:
+    """Return the columns of the bars that feature sets may read beside the usual ones."""
+    usual = {"open", "high", "low", "close", "volume"}
+    return tuple(str(name) for name in ground.prepared.market.raw.columns if name not in usual)
 
 
 def load_models(folder: Path, plugins: Plugins) -> list[Model]:
@@ -173,3 +179,12 @@ def brief(ground: Ground, play: Play) -> dict[str, Any]:
     balance = ground.prepared.strategy.costs.initial_balance
     trades = len(play.account.trades[0])
     return attrs.asdict(curve_figures(play.market, dollars(play.curve[0]), balance, trades))
+
+
+def daily_sharpe(ground: Ground, play: Play) -> float | None:
+    """Return the Sharpe ratio of a play's days, not annualised; None where it has none."""
+    from mnqcore.metrics import daily_equity, returns, risk
+    from mnqcore.simulator.account import dollars
+
+    _, daily = daily_equity(dollars(play.curve[0]), play.market.days)
+    return risk.sharpe(returns.daily_returns(daily, ground.prepared.strategy.costs.initial_balance), 1.0)
