@@ -2,23 +2,27 @@
 
 import importlib
 import logging
+import textwrap
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import mnqcore
-from mnqcore import BarRequest, Calendar, Entry, MarketView, Step, causality, strategy
+from mnqcore import BarRequest, Calendar, Entry, MarketView, ObservationSpec, Step, causality, strategy
 from mnqcore.hookspecs import HOOK_KINDS, OBSERVERS
 from mnqcore.market.instruments import catalogue
 from mnqcore.plugins import load
+from mnqcore.stages.options import Options
 from mnqcore.stages.verify import verify
 
 FOLDER = Path(__file__).parents[1] / "examples" / "one-file"
 FILE = FOLDER / "strategies.toml"
 ALONE = ["steady", "swing", "calm", "wicks", "streak", "sawtooth"]
+LEARNING = ["shapes", "pool"]
 MNQ = catalogue()["MNQ"]
 
 
@@ -55,6 +59,19 @@ def test_an_example_runs_with_its_own_file_alone(name, tmp_path):
     assert [path.name for path in result.run.plugin_files] == [f"{name}.py"]
 
 
+@pytest.mark.parametrize(("name", "seeds"), [("shapes", 1), pytest.param("pool", 2, marks=pytest.mark.proof)])
+def test_an_example_trains_with_its_own_file_alone(name, seeds, tmp_path):
+    changes = {"data.days": 15, "agent.timesteps": 256, "agent.n_steps": 32}
+
+    result = mnqcore.run(
+        FILE, name, "train,backtest", changes, plugins=plugins(name), runs_dir=tmp_path, options=Options(seeds=seeds)
+    )
+
+    assert [path.name for path in result.run.plugin_files] == [f"{name}.py"]
+    assert len(result.metrics["learning"]["seeds"]) == seeds
+    assert result.metrics["learning"]["actions"]["bars"] > 0
+
+
 def test_all_together_are_watched_and_can_be_repeated(tmp_path, caplog):
     everything = plugins(*ALONE, "watch_losses")
     with caplog.at_level(logging.INFO):
@@ -72,18 +89,16 @@ def test_all_together_are_watched_and_can_be_repeated(tmp_path, caplog):
 
 
 def test_the_whole_file_is_sound_and_each_example_has_a_strategy():
-    found = strategy.check(FILE, plugins(*ALONE))
+    found = strategy.check(FILE, plugins(*ALONE, *LEARNING))
 
-    assert [one.name for one in found] == [*ALONE, "together"]
-    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted([*ALONE, "watch_losses"])
+    assert [one.name for one in found] == [*ALONE, *LEARNING, "together"]
+    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted([*ALONE, *LEARNING, "watch_losses"])
 
 
 def test_every_hook_that_can_be_used_has_an_example():
-    kinds = {"data", "features", "reward", "bracket", "sizer", "agent"}
+    found = plugins(*ALONE, *LEARNING, "watch_losses")
 
-    found = plugins(*ALONE, "watch_losses")
-
-    assert {one.kind for one in found.registered if one.distribution != "mnq"} == kinds <= set(HOOK_KINDS.values())
+    assert {one.kind for one in found.registered if one.distribution != "mnq"} == {*HOOK_KINDS.values()} - {"broker"}
     assert found.observed == set(OBSERVERS)
     assert found.broken == []
 
@@ -146,6 +161,29 @@ def test_streak_follows_rows_of_closes():
     assert piece("streak", bars=2).signals(view).tolist() == [0, 0, 1, 0, 0, 2]
 
 
+def test_shapes_are_found_where_they_fit_best():
+    spec = ObservationSpec(lookback=4, n_features=1, names=("close",))
+    network = piece("shapes", shapes=1, length=2).build(spec)
+    weights = {"slide.weight": torch.tensor([[[-1.0, 1.0]]]), "slide.bias": torch.zeros(1)}
+    network.load_state_dict(weights)  # it looks for the steepest rise
+    rows = torch.tensor([[0.0], [1.0], [5.0], [4.0], [3.0], [6.0], [2.0]])
+
+    windows = rows.unfold(0, 4, 1).transpose(1, 2)
+
+    assert network(windows).tolist() == [[4.0], [4.0], [3.0], [3.0]]
+    assert torch.equal(network.encode_series(rows), network(windows))
+
+
+def test_a_shape_is_cut_to_the_window():
+    spec = ObservationSpec(lookback=3, n_features=2, names=("one", "two"))
+
+    assert piece("shapes", shapes=5, length=50).build(spec)(torch.zeros(7, 3, 2)).shape == (7, 5)
+
+
+def test_pool_keeps_the_order():
+    assert piece("pool", processes=2).map(textwrap.dedent, ["  a", " b", "c"]) == ["a", "b", "c"]
+
+
 def test_sawtooth_rises_and_falls():
     request = BarRequest(instrument=MNQ, bar_size=pd.Timedelta("5min"))
 
@@ -165,6 +203,6 @@ def test_the_package_registers_what_its_readme_names(monkeypatch):
         if name in HOOK_KINDS:
             hook(lambda piece_name, _target: registered.append(piece_name))
 
-    readme = (package / "README.md").read_text()
-    assert sorted(registered) == ["efficiency", "grow", "patience"]
+    readme = (package / "README.md").read_text() + (package / "strategies.toml").read_text()
+    assert sorted(registered) == ["efficiency", "fading", "grow", "patience", "room"]
     assert all(f'"{name}"' in readme for name in registered)

@@ -100,6 +100,8 @@ def test_the_outside_plugin_is_listed_and_the_broken_one_reported(clean):
         "reward": "patience",
         "sizer": "grow",
         "features": "efficiency",
+        "bracket": "room",
+        "extractor": "fading",
     }
     assert {row["status"] for row in mine.values()} == {"ok"}
     (broken,) = (broken for broken in document["broken"] if broken["distribution"] == "mnq-broken")
@@ -146,6 +148,25 @@ def test_a_backtest_runs_on_its_pieces(clean, tmp_path):
     assert "plugin 'broken' (mnq-broken 0.3) was not loaded" in done.stderr
 
 
+def test_its_reward_bracket_sizer_and_extractor_train_together_from_toml_alone(clean, tmp_path):
+    file = shutil.copy(ROOT / "examples" / "mnq-patience" / "strategies.toml", tmp_path)
+    small = ("data.days=15", "agent.timesteps=256", "agent.n_steps=32")
+    sets = [word for change in small for word in ("--set", change)]
+
+    done = mnq(
+        clean, "run", file, "-s", "learnt", "--stage", "train,backtest", *sets, "--runs-dir", tmp_path / "runs",
+        "--format", "json",
+    )  # fmt: skip
+
+    found = json.loads(done.stdout)
+    assert found["metrics"]["reward"]["name"] == "patience"
+    assert found["metrics"]["learning"]["actions"]["bars"] > 0
+    plugins = found["manifest"]["plugins"]
+    assert {key for key, plugin in plugins.items() if plugin["distribution"] == "mnq-patience"} == {
+        "features.path", "sizer", "reward", "bracket", "extractor",
+    }  # fmt: skip
+
+
 def test_a_strategy_file_that_needs_the_broken_one_is_told_why(clean, tmp_path):
     file = tmp_path / "broken.toml"
     file.write_text(STRATEGY.replace('"patience", cost = 0.25', '"broken"'))
@@ -162,4 +183,4 @@ def test_the_examples_own_tests_pass_beside_the_wheel(clean):
 
     done = call(clean, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, cwd=tests.parent)
 
-    assert "3 passed" in done.stdout
+    assert "5 passed" in done.stdout

@@ -19,3 +19,15 @@ def register_sizers(register: Register) -> None:
 def register_feature_sets(register: Register) -> None:
     """Register the feature set."""
     register("efficiency", "mnq_patience.pieces:Efficiency")
+
+
+@hookimpl
+def register_brackets(register: Register) -> None:
+    """Register the bracket."""
+    register("room", "mnq_patience.pieces:Room")
+
+
+@hookimpl
+def register_extractors(register: Register) -> None:
+    """Register the extractor."""
+    register("fading", "mnq_patience.pieces:Fading")

@@ -1,14 +1,15 @@
-"""A reward, a sizer and a feature set."""
+"""A reward, a sizer, a feature set, a bracket and an extractor."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnqcore import Entry, MarketView, Step, param, plugin
+from mnqcore import Entry, MarketView, ObservationSpec, Step, param, plugin
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import torch
     from numpy.typing import NDArray
 
 
@@ -54,3 +55,49 @@ class Efficiency:
         path = close.diff().abs().rolling(self.bars).sum()
         straight = close.diff(self.bars).abs()
         return (straight / path).where(path != 0, 0.0).to_frame(f"efficiency_{self.bars}")
+
+
+@plugin
+class Room:
+    """A stop with room for some bars of the usual height, and no target."""
+
+    ranges: float = param(
+        8.0, gt=0, unit="bars", help="distance of the stop in usual heights of a bar", tune=(3.0, 20.0)
+    )
+    bars: int = param(50, ge=1, unit="bars", help="what is usual: the mean of so many bars")
+
+    @property
+    def warmup(self) -> int:
+        """Bars before the first distance: NaN until then, and no entry."""
+        return self.bars - 1
+
+    def levels(self, view: MarketView) -> pd.DataFrame:
+        """Return `stop` in raw price, a tick at least."""
+        height = (view.bars["high"] - view.bars["low"]) / view.factor
+        usual = height.rolling(self.bars).mean()
+        return (self.ranges * usual).clip(lower=view.instrument.tick_size).to_frame("stop")
+
+
+@plugin
+class Fading:
+    """Sum up the window by averages in which older bars fade, each column at the pace that it learns."""
+
+    width: int = param(32, ge=1, le=4096, unit="units", help="width of the answer", tune=(8, 128))
+
+    def build(self, spec: ObservationSpec) -> torch.nn.Module:
+        """Return a module from float32 (batch, lookback, n_features) to (batch, width)."""
+        import torch  # here, so that listing plugins does not wait for it
+
+        class Network(torch.nn.Module):
+            def __init__(self, width: int) -> None:
+                super().__init__()
+                self.pace = torch.nn.Parameter(torch.linspace(-5.0, 0.0, spec.n_features))
+                self.mix = torch.nn.Linear(2 * spec.n_features, width)
+
+            def forward(self, windows: torch.Tensor) -> torch.Tensor:
+                age = torch.arange(spec.lookback - 1, -1, -1, device=windows.device)
+                weights = torch.softmax(-age[:, None] * self.pace.exp(), dim=0)
+                average = (windows * weights).sum(dim=1)
+                return torch.tanh(self.mix(torch.cat((average, windows[:, -1]), dim=1)))
+
+        return Network(self.width)
