@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT = 0
 .PHONY: help demo env test lint types layers tests proofs bench clean
 
 help:
-	@echo "make demo    make the environment and backtest a strategy on made bars"
+	@echo "make demo    make the environment, train a small model on made bars and test it"
 	@echo "make test    format, lint, types, layers and tests"
 	@echo "make proofs  the slower proofs"
 	@echo "make bench   the benchmark table (makes an environment of its own for the peers)"
@@ -18,7 +18,7 @@ help:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[rl]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
@@ -28,7 +28,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 env: $(VENV)/.installed-dev
 
 demo: $(VENV)/.installed
-	$(BIN)/mnq run strategies.toml -s cross --stage backtest
+	$(BIN)/mnq run strategies.toml -s learn --stage train,backtest
 
 test: lint types layers tests
 

@@ -1,4 +1,4 @@
-"""mnq: backtest plugin-built futures strategies, composed in TOML.
+"""mnq: train and backtest plugin-built futures strategies, composed in TOML.
 
 Install the distribution `mnq`, import the package `mnqcore`. Names are imported on first use, so that a plugin
 which only needs `param` and `plugin` costs nothing more.

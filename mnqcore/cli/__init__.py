@@ -171,7 +171,7 @@ def _take_global_options(command: click.Command) -> None:
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Backtest plugin-built futures strategies, composed in TOML."""
+    """Train and backtest plugin-built futures strategies, composed in TOML."""
     from mnqcore.cli.context import Context
 
     ctx.obj = ctx.obj or Context()
