@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 LOOKBACK, FEATURES, HIDDEN = 50, 20, (64, 64)
 EXTRACTORS = ("lstm", "gru", "attention")
+_SAMPLE = 500
 LOOPED = 2_000
 """Bars that `predict` is called on: the same for each, so a whole tape of them would tell nothing more."""
 
 
 class Model:
-    """An untrained policy on features drawn at random, weighted so that it trades."""
+    """An untrained policy on features drawn at random, made to trade now and then."""
 
     def __init__(self, work: Workload, extractor: str) -> None:
         import torch
@@ -41,6 +42,7 @@ class Model:
         self.features = np.random.default_rng(7).normal(size=(bars, FEATURES)).clip(-10, 10).astype(np.float32)
         self.window = Window(first=LOOKBACK - 1, last=bars - 1)
         self.policy = _policy(extractor)
+        _make_choosy(self.policy, self.features)
 
     def backtest(self, kept: Path | None = None) -> Followed:
         """Encode every window, or take what was kept of them, and trade."""
@@ -110,18 +112,25 @@ def measure(work: Workload, rounds: int, extractor: str) -> tuple[Times, list[st
 
 
 def _policy(extractor: str) -> TradingPolicy:
-    import torch
-
     from mnqcore.agent.policy import blank
     from mnqcore.api.values import ModelSpec, ObservationSpec
 
     names = tuple(f"f{number}" for number in range(FEATURES))
     spec = ObservationSpec(lookback=LOOKBACK, n_features=FEATURES, names=names)
-    policy = blank(ModelSpec(observation=spec, extractor=_extractor(extractor)), HIDDEN, "tanh")
+    return blank(ModelSpec(observation=spec, extractor=_extractor(extractor)), HIDDEN, "tanh")
+
+
+def _make_choosy(policy: TradingPolicy, features: NDArray[np.float32]) -> None:
+    """Spread the preferences as training would, with HOLD on most bars: an untrained policy likes all alike."""
+    import torch
+
+    windows = np.stack([features[at : at + LOOKBACK] for at in range(0, min(_SAMPLE, len(features) - LOOKBACK))])
+    last: Any = policy.action_net
     with torch.no_grad():
-        last: Any = policy.action_net
-        last.weight.mul_(100.0)  # it starts at a hundredth: preferences as far apart as a trained one's
-    return policy
+        liked = policy.logits(policy.encode(torch.from_numpy(windows)), torch.zeros(len(windows), 4))
+        last.weight.div_(liked.std(dim=0)[:, None])
+        last.bias.sub_(liked.mean(dim=0)).div_(liked.std(dim=0))
+        last.bias[0] += 2.5
 
 
 def _extractor(name: str) -> Any:

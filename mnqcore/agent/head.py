@@ -41,7 +41,8 @@ class Head:
 
     def base(self, latents: Floats) -> Floats:
         """Return the first layer without the position's part, (bars, first width), of latents (bars, latent)."""
-        found: Floats = latents @ self.entry + self.bias
+        found: Floats = latents @ self.entry
+        found += self.bias
         return found
 
 

@@ -58,7 +58,10 @@ def latents(
     else:
         path = folder / f"{_key(policy, rows, lookback)}.npy"
         encoded = _kept(path, policy, rows, lookback)
-    found = np.full((len(features), encoded.shape[1]), np.nan, np.float32)
+    if len(encoded) == len(features):
+        return encoded
+    found = np.empty((len(features), encoded.shape[1]), np.float32)
+    found[: window.first] = found[window.last + 1 :] = np.nan
     found[window.first : window.last + 1] = encoded
     return found
 
@@ -164,7 +167,7 @@ def _read(path: Path, shape: tuple[int, int]) -> Floats | None:
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile):
         return None
     sound = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.shape == shape
-    return found if sound and np.isfinite(found).all() else None
+    return found if sound and np.isfinite(found.sum()) else None
 
 
 def _write(path: Path, encoded: Floats) -> None:
@@ -174,6 +177,8 @@ def _write(path: Path, encoded: Floats) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             np.save(file, encoded, allow_pickle=False)
+            file.flush()
+            os.fsync(descriptor)  # else a crash may leave a whole file of zeros
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

@@ -277,8 +277,9 @@ class _Chooser:
         return self.policy.logits(latent, self._tensor(position))
 
     def _mode(self, logits: torch.Tensor) -> int:
-        """Return the mode of the policy's distribution, which rounds as its softmax does."""
-        return int(self.policy.action_dist.proba_distribution(action_logits=logits).mode()[0])
+        """Return the mode of the distribution, with the roundings of torch's Categorical: they decide between ties."""
+        shares = torch.softmax(logits - logits.logsumexp(dim=1, keepdim=True), dim=1)
+        return int(shares.argmax(dim=1)[0])
 
 
 def _one_action(given: Any, learner: Any) -> int:

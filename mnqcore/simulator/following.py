@@ -22,7 +22,7 @@ UNSURE = 3
 TIE = 1e-6
 """Two preferences that are nearer than this are a tie."""
 
-_ONE, _TWO, _THREE, _FOUR = (np.uint64(number) for number in (1, 2, 3, 4))  # unsigned: no negative index to look for
+_NONE, _ONE, _TWO, _THREE, _FOUR = (np.uint64(number) for number in range(5))  # unsigned: no negative index to look for
 _ZERO = np.float32(0.0)
 _LIMIT = np.float32(7.90531110763549805)  # beyond it the hyperbolic tangent is 1 in float32
 _ABOVE = tuple(
@@ -130,14 +130,34 @@ def prefer(base: Any, weights: Any, widths: Any, rectified: bool, scratch: Any, 
         m = np.uint64(widths[layer])
         for o in range(m):
             outside[o] = weights[at + n * m + np.uint64(o)]
-        for i in range(n):  # input by input: sums side by side need no adding up across a register
-            x = inside[i]
-            for o in range(m):
-                outside[o] += x * weights[at + np.uint64(o)]
-            at += m
+        at = _add_products(inside, weights, at, n, m, outside)
         _bend(outside, inside, m, rectified)
         at, n = at + m, m
     _four(inside, weights, at, n, scratch[2])
+
+
+@inlined
+def _add_products(inside: Any, weights: Any, at: Any, n: Any, m: Any, out: Any) -> Any:
+    """Add a layer's inputs times its weights, and return where in these it ends.
+
+    Input by input, so that sums stand side by side in a register; four inputs at once, so that they are read and
+    written a quarter as often.
+    """
+    i = _NONE
+    while i + _FOUR <= n:
+        a, b, c, d = inside[i], inside[i + _ONE], inside[i + _TWO], inside[i + _THREE]
+        for o in range(m):
+            u = at + np.uint64(o)
+            out[o] += (a * weights[u] + b * weights[u + m]) + (c * weights[u + _TWO * m] + d * weights[u + _THREE * m])
+        at += _FOUR * m
+        i += _FOUR
+    while i < n:
+        a = inside[i]
+        for o in range(m):
+            out[o] += a * weights[at + np.uint64(o)]
+        at += m
+        i += _ONE
+    return at
 
 
 @inlined
