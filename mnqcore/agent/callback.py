@@ -76,10 +76,13 @@ class Watch(BaseCallback):
             MnqError: names the step.
         """
         policy: Any = self.model.policy
-        if all(bool(torch.isfinite(weight).all()) for weight in policy.parameters()):
-            return
-        raise MnqError(
-            "the training broke down: weights of the network are no numbers any more",
+        if not all(bool(torch.isfinite(weight).all()) for weight in policy.parameters()):
+            raise self.broken("weights of the network are no numbers any more")
+
+    def broken(self, how: str) -> MnqError:
+        """Return the error of a training that cannot go on."""
+        return MnqError(
+            f"the training broke down: {how}",
             where=f"training step {self.num_timesteps:,}, seed {self.training_.seed}",
             kept=f"log, and the checkpoint at {self.progress.timesteps:,} bars",
             next="lower agent.learning_rate, or look for features and rewards far from 1 in size",

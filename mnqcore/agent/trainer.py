@@ -67,9 +67,11 @@ def _learn(learner: Sb3Learner, training: Training) -> None:
     try:
         if left > 0:
             model.learn(left, watch, reset_num_timesteps=False)
-    except ValueError:  # torch's own words where probabilities are no numbers
+    except ValueError as error:
+        if not str(error).startswith("Expected parameter"):  # torch's words where probabilities are no numbers
+            raise
         watch.refuse_broken()
-        raise
+        raise watch.broken("what the network says of an action is no number") from error
     finally:
         model.logger.close()
     learner.policy = blank(training.spec, learner.hidden, learner.activation)

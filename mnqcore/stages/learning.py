@@ -173,7 +173,7 @@ def assess_models(
     rivals = [(one, examine(on, windows_of(on, one.models, window), kept).play) for one in others]
     seeds = [{"seed": one.seed, "score": one.score, **brief(on, done)} for one, done in [(own, play), *rivals]]
     folds = [
-        {"fold": known["fold"], **known["windows"], window: found}
+        {"fold": known["fold"], **known["windows"], window: {name: found[name] for name in found if name != "fold"}}
         for known, found in zip(entrants.folds, by_fold(on, examined), strict=False)
     ]
     learning = {"actions": habits(play), "folds": folds, "seeds": sorted(seeds, key=lambda one: one["seed"])}
