@@ -131,6 +131,22 @@ def test_recurrent_networks_are_those_of_torch():
         assert torch.equal(built(extractor)(rows), plain(rows)[0][:, -1])
 
 
+@pytest.mark.parametrize("extractor", EVERY, ids=repr)
+@pytest.mark.parametrize(("lookback", "bars"), [(12, 12), (12, 13), (1, 5), (7, 300)])
+def test_a_series_is_encoded_as_its_windows_are(extractor, lookback, bars):
+    network: Any = built(extractor, spec_of(lookback)).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():  # as training might leave them: no weight is still 1, no bias still 0
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    rows = 3.0 * torch.randn(bars, 5).clamp(-3, 3)
+
+    with torch.inference_mode():
+        together = network.encode_series(rows)
+        expected = network(rows.unfold(0, lookback, 1).transpose(1, 2))
+
+    torch.testing.assert_close(together, expected, rtol=1e-5, atol=1e-5)
+
+
 # The quick attention and the plain one
 
 
