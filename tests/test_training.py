@@ -274,7 +274,10 @@ def test_a_checkpoint_holds_all_that_an_optimiser_remembers(make, tmp_path):
 
     fresh = torch.nn.Parameter(torch.zeros(6))
     other = make([fresh], lr=0.1, **({"momentum": 0.9} if make is torch.optim.SGD else {}))
-    found, weights, best = checkpoint.read(checkpoint.newest(tmp_path), other)
+    newest = checkpoint.newest(tmp_path)
+    assert newest is not None
+    found, weights, best = checkpoint.read(newest, other)
+    assert best is not None
     with torch.no_grad():
         fresh.copy_(weights["w"])
     trained(3, weight, optimizer)
