@@ -124,7 +124,7 @@ def _make_choosy(policy: TradingPolicy, features: NDArray[np.float32]) -> None:
     """Spread the preferences as training would, with HOLD on most bars: an untrained policy likes all alike."""
     import torch
 
-    windows = np.stack([features[at : at + LOOKBACK] for at in range(0, min(_SAMPLE, len(features) - LOOKBACK))])
+    windows = np.stack([features[at : at + LOOKBACK] for at in range(min(_SAMPLE, len(features) - LOOKBACK))])
     last: Any = policy.action_net
     with torch.no_grad():
         liked = policy.logits(policy.encode(torch.from_numpy(windows)), torch.zeros(len(windows), 4))

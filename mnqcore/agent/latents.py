@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import tempfile
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,16 +52,15 @@ def latents(
         raise ValueError(f"bar {window.first} has no {lookback} bars up to it")
     policy.set_training_mode(False)
     rows = np.array(features[window.first - lookback + 1 : window.last + 1], np.float32, order="C")
-    if folder is None:
-        encoded = _encode(policy, rows, lookback)
-    else:
-        path = folder / f"{_key(policy, rows, lookback)}.npy"
-        encoded = _kept(path, policy, rows, lookback)
-    if len(encoded) == len(features):
-        return encoded
-    found = np.empty((len(features), encoded.shape[1]), np.float32)
+    at = _sample(window.bars, _RECHECKED)
+    alone = _at(policy, rows, lookback, at)
+    found = np.empty((len(features), alone.shape[1]), np.float32)
     found[: window.first] = found[window.last + 1 :] = np.nan
-    found[window.first : window.last + 1] = encoded
+    wanted = found[window.first : window.last + 1]
+    path = None if folder is None else folder / f"{_key(policy, rows, lookback)}.npy"
+    if path is None or not _read(path, wanted) or not _alike(wanted[at], alone):
+        wanted[:] = _encode(policy, rows, lookback)
+        _keep(path, wanted)
     return found
 
 
@@ -140,34 +138,30 @@ def _key(policy: TradingPolicy, rows: Floats, lookback: int) -> str:
     for name, weight in sorted(encoder.state_dict().items()):
         digest.update(repr((name, tuple(weight.shape), str(weight.dtype))).encode())
         digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    digest.update(rows.tobytes())
+    digest.update(rows.data)
     return digest.hexdigest()
 
 
-def _kept(path: Path, policy: TradingPolicy, rows: Floats, lookback: int) -> Floats:
-    """Return the latents of a file; where it does not hold them, encode and write it."""
-    at = _sample(len(rows) - lookback + 1, _RECHECKED)
-    expected = _at(policy, rows, lookback, at)
-    found = _read(path, (len(rows) - lookback + 1, expected.shape[1]))
-    if found is not None and _alike(found[at], expected):
-        with contextlib.suppress(OSError):
-            os.utime(path)
-        return found
-    encoded = _encode(policy, rows, lookback)
-    with contextlib.suppress(OSError):
-        _write(path, encoded)
-    return encoded
-
-
-def _read(path: Path, shape: tuple[int, int]) -> Floats | None:
+def _read(path: Path, out: Floats) -> bool:
+    """Fill `out` from a file and return True; False where it does not hold just that."""
     try:
-        if not shape[0] * shape[1] * 4 < path.stat().st_size < shape[0] * shape[1] * 4 + 4096:
-            return None
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile):
-        return None
-    sound = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.shape == shape
-    return found if sound and np.isfinite(found.sum()) else None
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else None
+            if header != (out.shape, False, out.dtype):
+                return False
+            whole = file.readinto(out.data) == out.nbytes and not file.read(1)
+        os.utime(path)  # the newest are kept
+    except (OSError, ValueError):
+        return False
+    return whole and bool(np.isfinite(out.sum()))
+
+
+def _keep(path: Path | None, encoded: Floats) -> None:
+    """Write a file where that is wanted and can be done."""
+    if path is not None:
+        with contextlib.suppress(OSError):
+            _write(path, encoded)
 
 
 def _write(path: Path, encoded: Floats) -> None:
