@@ -268,7 +268,7 @@ def test_a_plugin_of_the_pages_runs(name, body, tmp_path, monkeypatch, capsys):
     Path(name).write_text(body)
     plugins = load([name], environ={"MNQ_LOAD_PLUGINS": ""})
     own = [piece for piece in plugins.registered if piece.distribution.startswith("mnq-local-")]
-    learns = any(piece.kind in OF_MODELS for piece in own)
+    learns = any(piece.kind in OF_MODELS or hasattr(piece.load(), "train") for piece in own)
     Path("one.toml").write_text(MODEL if learns else RULE)
     changed: dict[str, Any] = {
         f"{'features.own' if piece.kind == 'features' else piece.kind}.use": piece.name for piece in own

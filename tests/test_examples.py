@@ -22,7 +22,7 @@ from mnqcore.stages.verify import verify
 FOLDER = Path(__file__).parents[1] / "examples" / "one-file"
 FILE = FOLDER / "strategies.toml"
 ALONE = ["steady", "swing", "calm", "wicks", "streak", "sawtooth"]
-LEARNING = ["shapes", "pool"]
+LEARNING = ["shapes", "pool", "climb"]
 MNQ = catalogue()["MNQ"]
 
 
@@ -59,9 +59,12 @@ def test_an_example_runs_with_its_own_file_alone(name, tmp_path):
     assert [path.name for path in result.run.plugin_files] == [f"{name}.py"]
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("shapes", 1), pytest.param("pool", 2, marks=pytest.mark.proof)])
+@pytest.mark.parametrize(
+    ("name", "seeds"), [("shapes", 1), ("climb", 1), pytest.param("pool", 2, marks=pytest.mark.proof)]
+)
 def test_an_example_trains_with_its_own_file_alone(name, seeds, tmp_path):
-    changes = {"data.days": 15, "agent.timesteps": 256, "agent.n_steps": 32}
+    little = {"agent.rounds": 2} if name == "climb" else {"agent.timesteps": 256, "agent.n_steps": 32}
+    changes = {"data.days": 15, **little}
 
     result = mnqcore.run(
         FILE, name, "train,backtest", changes, plugins=plugins(name), runs_dir=tmp_path, options=Options(seeds=seeds)

@@ -155,6 +155,7 @@ def _observed(
 def _manifest(made: Backtest, stages: tuple[str, ...]) -> dict[str, Any]:
     strategy = made.strategy
     return {
+        "versions": versions_of(made),
         "stage": ",".join(stages),
         "seed": strategy.seed,
         "instrument": attrs.asdict(strategy.instrument),
@@ -170,6 +171,17 @@ def _manifest(made: Backtest, stages: tuple[str, ...]) -> dict[str, Any]:
         "seconds": {name: round(seconds, 6) for name, seconds in made.seconds.items()},
         "folder": str(Path.cwd()),
     }
+
+
+def versions_of(made: Backtest) -> dict[str, str]:
+    """Return what the results depend on: name -> version; of a model those of its libraries too."""
+    from mnqcore.runs import versions
+
+    if made.model is None:
+        return versions()
+    from mnqcore.agent import model
+
+    return {**versions(), **model.versions()}
 
 
 def refuse_impossible(strategy: Strategy, stages: tuple[str, ...], options: Options) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from mnqcore.errors import DataError, UsageError
-from mnqcore.runs import to_json, versions
+from mnqcore.runs import to_json
 from mnqcore.stages.backtest import backtest
+from mnqcore.stages.run import versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +143,7 @@ def _figures(run: Run, again: Backtest) -> tuple[str, ...]:
 
 
 def _versions(run: Run, again: Backtest) -> tuple[str, ...]:
-    kept, now = dict(run.manifest["versions"]), versions()
+    kept, now = dict(run.manifest["versions"]), versions_of(again)
     for key, choice in again.strategy.choices.items():
         kept[key], now[key] = run.manifest["plugins"][key]["version"], choice.version
     return tuple(f"{name} {kept.get(name)} now {now[name]}" for name in now if kept.get(name) != now[name])
