@@ -7,7 +7,10 @@ import os
 import sys
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_NAMES = ("kernel", "sizer", "backtesting", "vectorbt", "technical", "startup")
+_NAMES = (
+    "kernel", "sizer", "backtesting", "vectorbt", "technical", "startup",
+    "model-lstm", "model-gru", "model-attention", "model-again",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

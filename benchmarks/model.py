@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOKBACK, FEATURES, HIDDEN = 50, 20, (64, 64)
 EXTRACTORS = ("lstm", "gru", "attention")
 _SAMPLE = 500
-LOOPED = 2_000
+LOOPED = 1_000
 """Bars that `predict` is called on: the same for each, so a whole tape of them would tell nothing more."""
 
 
@@ -78,8 +78,8 @@ class Model:
         return actions
 
 
-def measure(work: Workload, rounds: int, extractor: str) -> tuple[Times, list[str]]:
-    """Time a bar of `backtest`, `again` (on what was kept) and `predict`; return notes too.
+def measure(work: Workload, rounds: int, extractor: str) -> tuple[Times, str]:
+    """Time a bar of `backtest`, `again` (on what was kept) and `predict`; return a note too.
 
     Raises:
         RuntimeError: the actions differ, but for ties.
@@ -108,7 +108,7 @@ def measure(work: Workload, rounds: int, extractor: str) -> tuple[Times, list[st
         f"{extractor}: HOLD, BUY, SELL, CLOSE {' '.join(f'{share:.0%}' for share in shares)}; {found.ties} ties, "
         f"{found.unsure} bars decided again; {looped} actions equal those of predict"
     )
-    return a_bar, [note]
+    return a_bar, note
 
 
 def _policy(extractor: str) -> TradingPolicy:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks import engine, kernel, sizer, startup, technical
+from benchmarks import engine, kernel, model, sizer, startup, technical
 from benchmarks.environment import Peers, PeersMissingError
 from benchmarks.timing import LOOP_HERE, LOOP_THERE
 from benchmarks.workload import Workload
@@ -39,6 +39,14 @@ class Bench:
     rounds: int
     with_peers: bool
     notes: list[str] = field(default_factory=list)
+    models: dict[str, Times] = field(default_factory=dict)
+
+    def model(self, extractor: str) -> Times:
+        """A bar of a model with this extractor: two rows show it."""
+        if extractor not in self.models:
+            self.models[extractor], note = model.measure(self.work, self.rounds, extractor)
+            self.notes.append(note)
+        return self.models[extractor]
 
     @functools.cached_property
     def work(self) -> Workload:
@@ -117,6 +125,23 @@ def _startup(bench: Bench) -> Row:
     return Row("mnq --help, whole process", mnq, f"{python} python -c pass", f"{ratio:.1f}x", "<= 8x", ratio <= 8)
 
 
+def _model(extractor: str, least: float, bench: Bench) -> Row:
+    times = bench.model(extractor)
+    ratio = times.ratio("predict", "backtest")
+    mnq, predict = (f"{times.seconds(name) * 1e6:.1f} us a bar" for name in ("backtest", "predict"))
+    item = f"model backtest, {extractor}"
+    return Row(item, mnq, f"{predict} model.predict", f"{ratio:.1f}x", f">= {least:g}x", ratio >= least)
+
+
+def _rerun(bench: Bench) -> Row:
+    ratios = {name: bench.model(name).ratio("predict", "again") for name in model.EXTRACTORS}
+    slowest = min(ratios, key=lambda name: ratios[name])
+    times, ratio = bench.model(slowest), ratios[slowest]
+    mnq, predict = (f"{times.seconds(name) * 1e6:.2f} us a bar" for name in ("again", "predict"))
+    item = f"the same again, the least of three: {slowest}"
+    return Row(item, mnq, f"{predict} model.predict", f"{ratio:.0f}x", ">= 500x", ratio >= 500)
+
+
 ROWS: dict[str, Callable[[Bench], Row]] = {
     "kernel": _kernel,
     "sizer": _sizer,
@@ -124,6 +149,10 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "vectorbt": functools.partial(_peer, "vectorbt", "vectorbt", 7.0),
     "technical": _technical,
     "startup": _startup,
+    "model-lstm": functools.partial(_model, "lstm", 20),
+    "model-gru": functools.partial(_model, "gru", 25),
+    "model-attention": functools.partial(_model, "attention", 40),
+    "model-again": _rerun,
 }
 """name -> what measures the row; the names are those of `--only`."""
 

@@ -274,6 +274,8 @@ def test_a_plugin_of_the_pages_runs(name, body, tmp_path, monkeypatch, capsys):
         f"{'features.own' if piece.kind == 'features' else piece.kind}.use": piece.name for piece in own
     }
 
+    if "agent.use" in changed and learns:
+        changed |= {"agent.timesteps": 128, "agent.n_envs": 2}  # another agent than MODEL's has its own defaults
     if not learns and "data.use" not in changed:
         changed["data.days"] = 6
 

@@ -10,7 +10,9 @@ from mnqcore.api.values import Entry, Step
 from mnqcore.market.instruments import MICRO
 from mnqcore.rules import OFF, Denial
 from mnqcore.simulator import kernel
+from mnqcore.simulator.addresses import by_address
 from mnqcore.simulator.decision import ASKS
+from mnqcore.simulator.episode import begin
 from mnqcore.simulator.records import ASK, LEDGER, RULES, STEP, TRADE
 
 if TYPE_CHECKING:
@@ -60,22 +62,24 @@ class Account:
     def __init__(
         self, tape: Records, orders: Records, law: Records, *, initial_balance: float, lanes: int = 1, first: int = 0
     ) -> None:
-        self.tape = tape
-        self.orders = orders
+        self.tape, self.orders = np.ascontiguousarray(tape), np.ascontiguousarray(orders)
         self.law = law
         self._breaks = _breaks(tape)
         self.ledger = np.zeros(lanes, LEDGER)
         self.denied = np.zeros((lanes, len(Denial)), np.int64)
         self.trades = [np.zeros(0, TRADE) for _ in range(lanes)]
         self._asks = np.zeros(lanes, ASK)
-        self._alone = _entry(self._asks[:1])  # of one lane: made once, since making it takes longer than an entry
-        self._answers = self.ledger["answer"]
-        self._open(self.ledger, initial_balance, first, len(tape) - 1)
-        self._begin_steps(lanes)
+        for lane in range(lanes):
+            self.begin(lane, first=first, last=len(tape) - 1, balance=initial_balance)
+        self.steps = np.zeros(lanes, STEP)
+        self.step_trades = np.zeros((lanes, kernel.TRADES_A_STEP), TRADE)
+        self._actions = np.zeros(lanes, np.int8)
+        self._moved = np.zeros(lanes, np.bool_)
+        self._bind()
 
     def begin(self, lane: int, *, first: int, last: int, balance: float) -> None:
         """Let a lane start anew at the close of bar `first`, with `balance` dollars; it ends at that of bar `last`."""
-        self._open(self.ledger[lane : lane + 1], balance, first, last)
+        begin(self.ledger, self.tape, lane, first, last, round(balance * MICRO))
 
     def run(
         self,
@@ -109,38 +113,48 @@ class Account:
 
     def step(self, actions: NDArray[np.int8], size_of: SizeOf) -> Step:
         """Move every lane one bar and return what happened; the trades of the step are in `step_trades`."""
-        self.move(actions, size_of)
+        self.move(actions.astype(np.int64), size_of)
         return _step(self.steps.copy())
 
-    def move(self, actions: NDArray[np.int8], size_of: SizeOf) -> None:
-        """Move every lane one bar; what happened stands in `steps`, and in `seen`, until the next move."""
-        while asking := self._step(*self._before, actions, *self._behind):
+    def move(self, actions: NDArray[np.int64], size_of: SizeOf) -> None:
+        """Move every lane one bar; what happened stands in `steps`, and in `seen`, until the next move.
+
+        Args:
+            actions: (lanes,), in one piece.
+            size_of: as in `run`.
+
+        Raises:
+            ValueError: an action is none, or a size is below 0.
+        """
+        asking = kernel.move(self._world, actions, _NO_SIZES)
+        while asking > 0:
             if asking not in self._entries:
                 self._entries[asking] = _entry(self._asks[:asking])
-            self._answers[self._asking[:asking]] = size_of(self._entries[asking])
+            sizes = size_of(self._entries[asking])
+            if sizes.shape != (asking,):
+                raise ValueError(f"{asking} entries were answered by sizes of shape {sizes.shape}")
+            asking = kernel.move(self._world, _NO_SIZES, np.ascontiguousarray(sizes))
+        if asking < 0:
+            raise ValueError("an action is none" if asking == kernel.BAD_ACTION else "a size is below 0")
 
-    def _open(self, rows: Records, balance: float, first: int, last: int) -> None:
-        """Open ledgers with a balance in dollars at the close of bar `first`."""
-        rows[:] = np.zeros((), LEDGER)
-        money = round(balance * MICRO)
-        for field in ("initial", "cash", "equity", "peak", "day_equity"):
-            rows[field] = money
-        rows["bar"], rows["last"] = first, last
-        rows["day"] = self.tape["day"][first]
-        for field in ("latched_day", "stop_bar", "answer"):
-            rows[field] = -1
-
-    def _begin_steps(self, lanes: int) -> None:
-        self._moved = np.zeros(lanes, np.bool_)
-        self.steps = np.zeros(lanes, STEP)
+    def _bind(self) -> None:
+        """Make once what is a view on the arrays, or an address: making it takes longer than a lane's move."""
         self.seen = _step(self.steps)
-        self._asking = self._asks["lane"]
+        self._answers = self.ledger["answer"]
+        self._alone = _entry(self._asks[:1])
         self._entries = {1: self._alone}  # number of entries -> what the sizer is told of them
-        self.step_trades = np.zeros((lanes, 4), TRADE)  # a reversal, then a stop on the entry bar: two; room to spare
-        # Bound once: an environment moves so often that looking them up would be a tenth of its time.
-        self._step = kernel.step
-        self._before = (self.tape, self.orders, self.law, self.ledger)
-        self._behind = (self._moved, self.step_trades, self.denied, self._asks, self.steps)
+        self._world = by_address(
+            self.tape, self.orders, self.law, self.ledger, self._actions, self._moved, self.step_trades, self.denied,
+            self._asks, self.steps,
+        )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        views = ("seen", "_answers", "_alone", "_entries", "_world")
+        return {name: value for name, value in self.__dict__.items() if name not in views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
 
     def _asks_for_size(
         self, lane: int, actions: NDArray[np.int8], sizes: NDArray[np.int64], equity: NDArray[np.int64]

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnqcore.api.values import ExitReason
+import numpy as np
+
+from mnqcore.api.values import Action, ExitReason
+from mnqcore.rules import Denial
+from mnqcore.simulator.addresses import array_at
 from mnqcore.simulator.compiled import compiled
 from mnqcore.simulator.decision import ASKS, take
 from mnqcore.simulator.ledger import finish
 from mnqcore.simulator.passing import hold, wait
+from mnqcore.simulator.records import ASK, LEDGER, RULES, STEP, TRADE
+from mnqcore.tape.records import BAR, ORDER
 
 RAN = 0
 """The lane reached the bar asked for, or its end."""
 FULL = 2
 """The trade buffer needs room."""
 
+BAD_ACTION, BAD_SIZE = -1, -2
+"""An action is no Action; a size is below 0."""
+TRADES_A_STEP = 4
+"""A reversal, then a stop on the entry bar: two; room to spare."""
+
+_CLOSE = int(Action.CLOSE)
 _STOP = int(ExitReason.STOP)
 _TARGET = int(ExitReason.TARGET)
 _MICRO = 1e6
@@ -167,3 +179,41 @@ def _rest(out: Any, action: int) -> None:
     out.previous_position = out.position
     out.realised = out.commission = out.equity_change = out.closed_mae = out.closed_mfe = out.price_change = 0.0
     out.entry_risk = 1.0
+
+
+_tape, _orders, _law, _ledger = (array_at(kind) for kind in (BAR, ORDER, RULES, LEDGER))
+_asks, _steps, _actions, _flags = (array_at(kind) for kind in (ASK, STEP, np.int8, np.bool_))
+_trades, _denied = array_at(TRADE, TRADES_A_STEP), array_at(np.int64, len(Denial))
+
+
+@compiled
+def move(world: Any, actions: Any, sizes: Any) -> int:
+    """Do what `step` does, by given actions and with answers; BAD_ACTION or BAD_SIZE where one is out of its range.
+
+    `world`: what `by_address` says of the arguments of `step`, in their order. `actions`: int64 (lanes,); empty when
+    the same step is called again. `sizes`: int64, answers to the lanes that asked, in their order; else empty.
+    """
+    ledger = _ledger(world[3, 0], world[3, 1])
+    taken = _actions(world[4, 0], world[4, 1])
+    asks = _asks(world[8, 0], world[8, 1])
+    for lane in range(actions.shape[0]):
+        if actions[lane] < 0 or actions[lane] > _CLOSE:
+            return BAD_ACTION
+        taken[lane] = actions[lane]
+    for number in range(sizes.shape[0]):
+        if sizes[number] < 0:  # the lane would ask again, for ever
+            return BAD_SIZE
+        ledger[asks[number].lane].answer = sizes[number]
+    asking: int = step(
+        _tape(world[0, 0], world[0, 1]),
+        _orders(world[1, 0], world[1, 1]),
+        _law(world[2, 0], world[2, 1]),
+        ledger,
+        taken,
+        _flags(world[5, 0], world[5, 1]),
+        _trades(world[6, 0], world[6, 1]),
+        _denied(world[7, 0], world[7, 1]),
+        asks,
+        _steps(world[9, 0], world[9, 1]),
+    )
+    return asking

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TICK_NOISE = 1e-9  # a distance of 200 ticks, reckoned in floats, must not become 201
 _FARTHEST = 2**40  # ticks, or contracts: what a price plus a distance can hold in 64 bits by far
+_FEW = 32
 
 
 def bars(choice: Choice, request: BarRequest) -> pd.DataFrame:
@@ -146,10 +147,10 @@ def size_of(choice: Choice, sizer: Any) -> Callable[[Entry], Ints]:
 
 
 def _are_whole(sizes: Any, shape: tuple[int, ...]) -> bool:
-    """Whether sizes are already what the contract says; one size is looked at without a reduction, which costs 2 us."""
+    """Whether sizes are already what the contract says; few are looked at without a reduction, which costs 2 us."""
     if type(sizes) is not np.ndarray or sizes.dtype != np.int64 or sizes.shape != shape:
         return False
-    return bool((sizes[0] if len(sizes) == 1 else sizes.min()) >= 0)
+    return bool((min(sizes.tolist()) if len(sizes) < _FEW else sizes.min()) >= 0)
 
 
 class Judge:
