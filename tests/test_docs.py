@@ -17,7 +17,7 @@ import tomli
 import mnqcore
 from mnqcore import errors, hookspecs, strategy
 from mnqcore.api import KINDS, BarRequest, Entry, ExitReason, MarketView, ObservationSpec, Step, parameters
-from mnqcore.cli import COMMANDS, cli
+from mnqcore.cli import COMMANDS, cli, main
 from mnqcore.market.instruments import catalogue
 from mnqcore.market.store import Manifest
 from mnqcore.plugins import load
@@ -102,6 +102,24 @@ def test_the_readme_opens_with_both_names_and_the_screen():
     assert "`mnq`" in second
     assert "`mnqcore`" in second
     assert blocks(text_of("README.md"), "console")[0][1].startswith("$ mnq run strategies.toml -s cross\n")
+
+
+@pytest.mark.proof
+def test_the_readme_shows_what_the_demo_prints_but_for_its_figures(tmp_path, monkeypatch, capsys):
+    ((_, body),) = [block for block in blocks(text_of("README.md"), "text") if block[0] == "learn"]
+    command, *shown = body.splitlines()
+    monkeypatch.chdir(tmp_path)
+    arguments = command.removeprefix("$ mnq ").replace("strategies.toml", str(ROOT / "strategies.toml")).split()
+
+    assert main(arguments) == 0
+
+    printed = capsys.readouterr().out.splitlines()
+    assert [words(line) for line in printed] == [words(line) for line in shown]
+
+
+def words(line):
+    """A line without its figures, times and hashes, however wide they are: another processor rounds otherwise."""
+    return re.sub(r"\s+", " ", re.sub(r"[-+$]*[\d.,]*\d[\w.:,-]*", "#", line))
 
 
 def test_the_readme_says_how_to_start_with_and_without_make():

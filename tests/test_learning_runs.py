@@ -378,7 +378,8 @@ def register_feature_sets(register):
 
 
 def test_features_are_looked_at_before_the_training_and_once(home, tmp_path):
-    file, parts = tmp_path / "peeks.py", []
+    file = tmp_path / "peeks.py"
+    parts: list[str] = []
     settings = (*SHORT, "features.moves.use=peeks")
 
     def go():
