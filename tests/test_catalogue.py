@@ -18,6 +18,9 @@ CATALOGUE = ROOT / "strategies.toml"
 ONE_FILE = ROOT / "examples" / "one-file"
 PATIENCE = ROOT / "examples" / "mnq-patience"
 
+LITTLE = {"agent.timesteps": 512, "agent.n_envs": 2, "agent.n_steps": 32, "agent.batch_size": 64, "agent.rounds": 2}
+"""How little a model of the catalogue is trained here."""
+
 
 def names(file):
     return list(tomli.loads(file.read_text(encoding="utf-8"))["strategy"])
@@ -27,13 +30,16 @@ def tried(file, name, folder, *, plugins):
     """The result of a strategy, after what must hold for any."""
     known = load(file, name, plugins)
     fewer = {"data.days": 30} if known.data.use == "synthetic" else {}
-    result = mnqcore.run(file, name, set=fewer, plugins=plugins, runs_dir=folder / "runs")
+    fewer |= {key: few for key, few in LITTLE.items() if key.partition(".")[2] in known.agent.params}
+    stages = "train,backtest" if known.learns else "backtest"
+    result = mnqcore.run(file, name, stages, fewer, plugins=plugins, runs_dir=folder / "runs")
     balance = known.costs.initial_balance
-    assert result.metrics["trades"]["count"] == len(result.trades) > 0
-    assert len(result.equity) == result.metrics["bars"] > 1_000
+    assert result.metrics["trades"]["count"] == len(result.trades)
+    assert known.learns or len(result.trades) > 0  # so short a training may have learnt to do nothing
+    assert len(result.equity) == result.metrics["bars"] > (500 if known.learns else 1_000)
     assert result.equity.iloc[-1] - balance == pytest.approx(result.metrics["net_profit"])
-    assert result.metrics["baselines"]["random"]["seeds"] == 100
-    assert result.run.manifest["data"]["look_ahead_bars"] == min(5_000, result.metrics["bars"])
+    assert len(result.trades) == 0 or result.metrics["baselines"]["random"]["seeds"] == 100
+    assert result.run.manifest["data"]["look_ahead_bars"] == min(5_000, result.run.manifest["data"]["bars"])
     return result
 
 
@@ -76,7 +82,7 @@ def test_an_example_of_one_file_runs(name, tmp_path, monkeypatch):
     result = tried(ONE_FILE / "strategies.toml", name, tmp_path, plugins=load_plugins([*map(str, files)]))
 
     distributions = {choice["distribution"] for choice in result.run.manifest["plugins"].values()}
-    assert any(one.startswith("mnq-local-") for one in distributions)
+    assert name == "pool" or any(one.startswith("mnq-local-") for one in distributions)  # an executor changes no result
     assert len(result.run.plugin_files) == len(files)
 
 
@@ -98,11 +104,12 @@ def patience_importable(monkeypatch):
 @pytest.mark.usefixtures("patience_importable")
 def test_the_outside_plugin_runs_as_its_readme_says(tmp_path, monkeypatch):
     monkeypatch.setenv("MNQ_LOAD_PLUGINS", "")
-    (block,) = re.findall(r"```toml\n(.*?)```", (PATIENCE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "patient.toml").write_text(f"format = 1\n{block}")
+    blocks = re.findall(r"```toml\n(.*?)```", (PATIENCE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "patient.toml").write_text("format = 1\n" + "\n".join(blocks))
     (tmp_path / "beside.py").write_text("from mnq_patience import *\n")
+    assert names(tmp_path / "patient.toml") == names(PATIENCE / "strategies.toml") == ["patient", "learnt"]
 
-    result = tried(tmp_path / "patient.toml", None, tmp_path, plugins=load_plugins([str(tmp_path / "beside.py")]))
+    result = tried(tmp_path / "patient.toml", "patient", tmp_path, plugins=load_plugins([str(tmp_path / "beside.py")]))
 
     assert result.metrics["reward"]["name"] == "patience"
     assert set(result.trades["contracts"]) == {1, 2}

@@ -178,7 +178,7 @@ def test_json_is_the_result_alone(home):
         (["run"], 2, "Missing argument"),
         (["run", "strategies.toml"], 2, "cross"),
         (["run", "strategies.toml", "-s", "corss"], 2, "did you mean"),
-        (["run", "small.toml", "--stage", "train"], 2, "no stage named 'train'"),
+        (["run", "small.toml", "--stage", "train"], 2, "agent 'sma-cross' is a rule: there is nothing to train"),
         (["run", "small.toml", "--stage", "bactest"], 2, "did you mean backtest?"),
         (["run", "small.toml", "--sed", "1"], 2, "--seed"),
         (["run", "small.toml", "--seed", "x"], 2, "--seed"),
@@ -259,7 +259,7 @@ def test_data_takes_a_file_of_any_name(name, folder, make_view):
 
     values, text = resolved(folder)
     assert values["data"]["path"] == name
-    assert '# --set data.use="file"' in text
+    assert "# --set data.use=file" in text
 
 
 def test_set_has_the_last_word(folder):

@@ -122,8 +122,9 @@ def _as_settings(shorthand: dict[str, Any]) -> list[str]:
         shorthand["algorithm"] = shorthand["algorithm"].lower()  # it was typed PPO for years
     found = []
     for option, settings in _SHORTHAND.items():
-        if shorthand[option] not in (None, False):
-            found += [setting.format(value(shorthand[option])) for setting in settings]
+        given = shorthand[option]
+        if given is not None and given is not False:  # 0 was given, and equals False
+            found += [setting.format(value(given)) for setting in settings]
     return found
 
 
