@@ -20,7 +20,7 @@ from mnqcore.simulator.observation import FEATURES
 from mnqcore.simulator.records import ASK, TRADE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Records = NDArray[np.void]
     SizeOf = Callable[[Entry], NDArray[np.int64]]
-    Act = Callable[[Mapping[str, Floats]], NDArray[np.int64]]
     Decide = Callable[[int, Floats], int]
 
 _PIECE = 8192  # bars whose first layer is worked out at once
@@ -156,7 +155,7 @@ def lead(
             raise ValueError(f"a turn begins at bar {other.window.first}, the one before ended at {one.window.last}")
     first, last = turns[0].window.first - start, turns[-1].window.last - start
     account = Account(tape, orders, law, initial_balance=initial_balance, first=first)
-    account.ledger["last"] = last
+    account.begin(0, first=first, last=last, balance=initial_balance)
     walk = _Walk(account, size_of, start)
     for turn in turns:
         walk.take(turn)

@@ -13,9 +13,9 @@ import numpy as np
 
 from mnqcore.simulator.compiled import compiled, inlined
 from mnqcore.simulator.decision import ASKS, take
+from mnqcore.simulator.episode import see
 from mnqcore.simulator.kernel import FULL, RAN
 from mnqcore.simulator.ledger import finish
-from mnqcore.simulator.observation import position_info
 
 UNSURE = 3
 """Python must write the action of the bar that closed; `seen` holds the position as the agent sees it."""
@@ -36,8 +36,6 @@ _BELOW = tuple(
     np.float32(value)
     for value in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
 )
-
-_position_info = inlined(position_info)
 
 
 @inlined
@@ -94,7 +92,7 @@ def follow(
         if led.trades + 2 > trades.shape[0]:
             return FULL
         if actions[t] < 0:
-            _see(led, lookback, seen)
+            see(led, lookback, seen)
             if widths.shape[0] == 0:
                 return UNSURE
             prefer(base[t - base_bar], weights, widths, rectified, scratch, seen)
@@ -182,15 +180,6 @@ def _bend(values: Any, out: Any, count: Any, rectified: bool) -> None:
     else:
         for i in range(count):
             out[i] = tanh(values[i])
-
-
-@inlined
-def _see(led: Any, lookback: int, seen: Any) -> None:
-    """Write the position as environments show it."""
-    held = led.bar - led.entry_bar + 1 if led.position != 0 else 0
-    seen[0], seen[1], seen[2], seen[3] = _position_info(
-        led.position, led.equity - led.cash, held, led.equity, led.initial, lookback
-    )
 
 
 @inlined
