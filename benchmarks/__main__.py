@@ -10,6 +10,8 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 _NAMES = (
     "kernel", "sizer", "backtesting", "vectorbt", "technical", "startup",
     "model-lstm", "model-gru", "model-attention", "model-again",
+    "bar-8", "bar-64", "window-8", "window-64", "single", "reward",
+    "ppo-attention", "ppo-lstm", "ppo-gru", "buffer", "seeds",
 )  # fmt: skip
 
 
@@ -20,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.update(dict.fromkeys(_THREADS, "1") | {"GOMP_SPINCOUNT": "0"})
     from benchmarks.rows import ROWS, Bench, table
 
-    bench = Bench(bars=options.bars, rounds=options.rounds, with_peers=not options.no_peers)
+    bench = Bench(
+        bars=options.bars, rounds=options.rounds, with_peers=not options.no_peers, timesteps=options.timesteps
+    )
     rows = []
     for name in options.only or _NAMES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
@@ -38,6 +42,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-peers", action="store_true", help="leave out backtesting.py and vectorbt")
     parser.add_argument("--rounds", type=int, default=11, help="turns of each contestant (default 11)")
     parser.add_argument("--bars", type=int, default=70_000, help="how many bars (default 70,000)")
+    parser.add_argument(
+        "--timesteps", type=int, default=40_000, help="length of the trainings of row seeds (default 40,000: a minute)"
+    )
     return parser.parse_args(arguments)
 
 

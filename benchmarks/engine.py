@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks import accounts
 from benchmarks.timing import LOOP_HERE, Contestant, Times, collect, one_round
 from benchmarks.workload import COMMISSION, INITIAL_BALANCE, SLIPPAGE_TICKS, STOP_TICKS, Loop
 
@@ -15,7 +16,7 @@ _REPEAT, _LOOP_REPEAT = 5, 20
 
 
 def measure(work: Workload, rounds: int, peers: Peers | None) -> Times:
-    """Time `engine` and LOOP_HERE, and in the same rounds the peers and LOOP_THERE.
+    """Time `engine`, `environment` and LOOP_HERE, and in the same rounds the peers and LOOP_THERE.
 
     Positions are held over the close of a session, as the loop and the peers hold them.
 
@@ -42,4 +43,5 @@ def measure(work: Workload, rounds: int, peers: Peers | None) -> Times:
     if trades != len(loop.run()):
         raise RuntimeError(f"the engine made {trades} trades, the loop {len(loop.run())}")
     contestants = {"engine": Contestant(run, repeat=_REPEAT), LOOP_HERE: Contestant(loop.run, repeat=_LOOP_REPEAT)}
+    contestants["environment"] = Contestant(accounts.single(work))
     return collect(lambda: one_round(contestants) | (peers.one_round() if peers else {}), rounds)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _STOP = STOP_TICKS * TICK
 _LOOP_REPEAT = 20
+ENV_STEPS, ENV_FEATURES, ENV_LOOKBACK = 2_000, 20, 50
+"""Steps of an environment a round, and the shape of its windows."""
 
 
 def backtesting(work: Workload) -> Callable[[Any], tuple[int, object]]:
@@ -111,6 +113,33 @@ def vectorbt(work: Workload) -> Callable[[Any], tuple[int, object]]:
     return run
 
 
+def gym_trading_env(work: Workload) -> Callable[[Any], tuple[int, object]]:
+    """Return ENV_STEPS steps of gym-trading-env: positions -1, 0, 1, a fee, windows of the same 20 features.
+
+    It has no stop, no margin, no session and no sizes; fees and positions are shares of the portfolio.
+    """
+    from gym_trading_env.environments import TradingEnv
+
+    warnings.simplefilter("ignore")  # importing it made errors of everybody's warnings
+    frame = _naive(work)
+    drawn = np.random.default_rng(7).normal(size=(len(frame), ENV_FEATURES)).astype(np.float32)
+    columns = {f"feature_{number}": drawn[:, number] for number in range(ENV_FEATURES)}
+    env = TradingEnv(frame.assign(**columns), positions=[-1, 0, 1], windows=ENV_LOOKBACK, trading_fees=1e-5, verbose=0)
+    chosen = np.random.default_rng(5).choice([0, 1, 2], size=ENV_STEPS, p=[0.1, 0.8, 0.1]).tolist()
+    env.reset(seed=1)
+
+    def run(_state: object) -> tuple[int, object]:
+        over = 0
+        for position in chosen:
+            _, _, done, truncated, _ = env.step(position)
+            if done or truncated:
+                over += 1
+                env.reset()
+        return over, None
+
+    return run
+
+
 def _naive(work: Workload) -> pd.DataFrame:
     """Return bars without a time zone: with one, each stamp becomes an object and vectorbt takes 20 times as long."""
     return work.frame().tz_localize(None)
@@ -120,7 +149,7 @@ def main() -> None:
     """Say versions and numbers of trades, then time one round for each line read, until there is no more."""
     warnings.simplefilter("ignore")  # the peers' own affair
     work = Workload.read(Path(sys.argv[1]))
-    runs = {"backtesting": backtesting(work), "vectorbt": vectorbt(work)}
+    runs = {"backtesting": backtesting(work), "vectorbt": vectorbt(work), "gym-trading-env": gym_trading_env(work)}
     facts = {name: {"version": version(name), "trades": run(None)[0]} for name, run in runs.items()}
     contestants = {name: Contestant(run) for name, run in runs.items()}
     contestants |= {LOOP_THERE: Contestant(Loop(work).run, repeat=_LOOP_REPEAT)}

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks import engine, kernel, model, sizer, startup, technical
+from benchmarks import accounts, engine, kernel, model, sizer, startup, technical, training
 from benchmarks.environment import Peers, PeersMissingError
+from benchmarks.peers import ENV_STEPS
 from benchmarks.timing import LOOP_HERE, LOOP_THERE
 from benchmarks.workload import Workload
 
@@ -38,6 +39,7 @@ class Bench:
     bars: int
     rounds: int
     with_peers: bool
+    timesteps: int = 40_000
     notes: list[str] = field(default_factory=list)
     models: dict[str, Times] = field(default_factory=dict)
 
@@ -142,6 +144,63 @@ def _rerun(bench: Bench) -> Row:
     return Row(item, mnq, f"{predict} model.predict", f"{ratio:.0f}x", ">= 500x", ratio >= 500)
 
 
+def _accounts(observe: str, lanes: int, least: float, bench: Bench) -> Row:
+    times = accounts.measure(bench.work, bench.rounds, lanes, observe)
+    ratio = times.ratio("dummy", "mnq")
+    mnq, dummy = (f"{times.seconds(name) * 1e6:.1f} us a step" for name in ("mnq", "dummy"))
+    item = f"{lanes} accounts, {observe} observed"
+    return Row(item, mnq, f"{dummy} DummyVecEnv", f"{ratio:.1f}x", f">= {least:g}x faster", ratio >= least)
+
+
+def _single(bench: Bench) -> Row:
+    times = bench.engine
+    here = times.ratios("environment", LOOP_HERE)
+    item, mnq = "one environment's step", f"{times.seconds('environment') / ENV_STEPS * 1e6:.1f} us"
+    target = ">= 3.5x faster"
+    if bench.peers is None:
+        why = "no peer, see below" if bench.with_peers else "not run (--no-peers)"
+        return Row(item, mnq, why, "", target, None, broken=bench.with_peers)
+    there = times.ratios("gym-trading-env", LOOP_THERE)
+    ratio = median(peer / own for peer, own in zip(there, here, strict=True))
+    version = bench.peers.facts["gym-trading-env"]["version"]
+    reference = f"{times.seconds('gym-trading-env') / ENV_STEPS * 1e6:.1f} us gym-trading-env {version}"
+    return Row(item, mnq, reference, f"{ratio:.1f}x", target, ratio >= 3.5)
+
+
+def _reward(bench: Bench) -> Row:
+    times = accounts.measure_reward(bench.work, bench.rounds)
+    ratio = times.ratio("plugin", "built in")
+    plugin, built_in = (f"{times.seconds(name) * 1e6:.1f} us a step" for name in ("plugin", "built in"))
+    return Row("plugin reward, 64 accounts", plugin, f"{built_in} built in", f"{ratio:.2f}x", "<= 1.3x", ratio <= 1.3)
+
+
+def _ppo(extractor: str, least: float, bench: Bench) -> Row:
+    times, differing = training.measure(bench.work, extractor, min(bench.rounds, _ITERATIONS))
+    ratio = times.ratio("stock", "mnq")
+    mnq, stock = (f"{training.COLLECTED / times.seconds(name):,.0f} bars/s" for name in ("mnq", "stock"))
+    bench.notes.append(f"PPO, {extractor}: parameters equal within {differing:.0e} after {training.EQUAL} iterations")
+    return Row(f"PPO, {extractor}", mnq, f"{stock} stock", f"{ratio:.2f}x", f">= {least:.1f}x faster", ratio >= least)
+
+
+def _buffer(bench: Bench) -> Row:
+    small, large = training.observation_bytes(bench.work)
+    ratio = large / small
+    item, mnq = "observations of a rollout", f"{small / 1e6:.2f} MB"
+    return Row(item, mnq, f"{large / 1e6:.2f} MB windows", f"1/{ratio:.0f}", "<= 1/150", ratio >= 150)
+
+
+def _seeds(bench: Bench) -> Row:
+    alone, together = training.seeds(bench.timesteps, min(bench.rounds, _TRAININGS))
+    ratio = training.ratio_of_seeds(alone, together)
+    bench.notes.append("two seeds: wall time, from the start of the command to the end of the run")
+    mnq, reference = f"{median(together):.0f} s on 2 processes", f"{median(alone):.0f} s one after the other"
+    return Row("two seeds, wall time", mnq, reference, f"{ratio:.2f}x", ">= 1.7x", ratio >= 1.7)
+
+
+_ITERATIONS = 5
+_TRAININGS = 1
+"""Rounds of what takes minutes."""
+
 ROWS: dict[str, Callable[[Bench], Row]] = {
     "kernel": _kernel,
     "sizer": _sizer,
@@ -153,6 +212,17 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "model-gru": functools.partial(_model, "gru", 25),
     "model-attention": functools.partial(_model, "attention", 40),
     "model-again": _rerun,
+    "bar-8": functools.partial(_accounts, "bar", 8, 15),
+    "bar-64": functools.partial(_accounts, "bar", 64, 60),
+    "window-8": functools.partial(_accounts, "window", 8, 8),
+    "window-64": functools.partial(_accounts, "window", 64, 12),
+    "single": _single,
+    "reward": _reward,
+    "ppo-attention": functools.partial(_ppo, "attention", 3),
+    "ppo-lstm": functools.partial(_ppo, "lstm", 1),
+    "ppo-gru": functools.partial(_ppo, "gru", 1),
+    "buffer": _buffer,
+    "seeds": _seeds,
 }
 """name -> what measures the row; the names are those of `--only`."""
 
