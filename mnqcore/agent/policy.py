@@ -69,6 +69,15 @@ class Encoder(BaseFeaturesExtractor):
 class TradingPolicy(MultiInputActorCriticPolicy):
     """An actor and a critic on an `Encoder`; what it saves does not depend on how it observes."""
 
+    def __init__(
+        self, observation_space: spaces.Dict, action_space: spaces.Discrete, lr_schedule: Any, **kwargs: Any
+    ) -> None:
+        if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam and not kwargs.get("optimizer_kwargs"):
+            # As stable-baselines3 has it, but in one pass over all weights: the same steps apart from rounding, and a
+            # tenth of the time of a small network's training less.
+            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True}
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
     def encode(self, windows: torch.Tensor) -> torch.Tensor:
         """Return the latents of windows, (batch, latent)."""
         encoder: Any = self.features_extractor
