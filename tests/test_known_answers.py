@@ -148,7 +148,7 @@ def pooled(results):
 
     Each account was trained from its own seed on its own market, so the days of one say nothing of another's: together
     they are one longer sample of what the same road makes of a market. The Sharpe ratio of all of them is thus known
-    sqrt(accounts) times better than one account's, and no account can hide behind the mean of the ratios.
+    sqrt(accounts) times better than one account's: of 5 x 188 days, to 1.7 a year at 99.9 %.
     """
     return np.concatenate([returns_of(result.equity) for result in results])
 
@@ -192,7 +192,8 @@ def test_the_alarm_rings_where_the_bars_themselves_know_the_future(noise, train)
     results = [train("hindsight", seed, {"data.noise": noise}) for seed in SEEDS]
     low, _ = interval(pooled(results))
 
-    # The column came with the bars: no look at what plugins make of them can see that it was made with hindsight.
+    # Markets and seeds are those of the fair test, only the column is new. It came with the bars: no look at what
+    # plugins make of them can see that it was made with hindsight.
     assert all(result.run.manifest["data"]["look_ahead_bars"] > 0 for result in results)
     assert low > 0
 
