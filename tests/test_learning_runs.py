@@ -130,6 +130,18 @@ def test_one_account_runs_through_the_test_windows_of_all_folds(anchored, home):
     assert equity.iloc[-1] - 10_000 == pytest.approx(result.trades["net"].sum())
 
 
+def test_folds_keep_their_numbers_where_only_some_of_them_trade(walked, bars, home):
+    only = learn(home, *WALK, "seed=1", stages="train").metrics["learning"]["folds"]
+    known = walked.metrics["learning"]["folds"]
+    seen = learn(home, *WALK, "seed=1", stages="backtest", model=walked.run.path, in_sample=True)
+    folds = seen.metrics["learning"]["folds"]
+
+    for one, two in zip(only, known, strict=True):
+        assert (one["fold"], one["train"]["first"]) == (two["fold"], two["train"]["first"])
+        assert one["validate"]["first"] == two["validate"]["first"]
+    assert ["in-sample" in fold for fold in folds] == [False, True]
+
+
 def test_no_training_and_no_scaler_sees_a_bar_after_its_own(bars, home, tmp_path):
     """All bars after a fold's last training bar are changed: what it learnt by then stays the same to the byte."""
     last = "units/seed-1-fold-{}/checkpoint/1/policy.safetensors"

@@ -38,14 +38,15 @@ def model(metrics: Document, manifest: Document) -> list[str]:
     many = f", {len(folds)} folds" if len(folds) > 1 else ""
     last = folds[-1]["windows"]
     trained = f"trained to {_day(last['train']['last'])}, validated to {_day(last['validate']['last'])}{many}"
-    seed = f"seed {known['seed']}" + (f" of {len(metrics['learning']['seeds'])}" if _several(metrics, "seeds") else "")
+    seeds = len(metrics["learning"]["seeds"])
+    seed = f"seed {known['seed']}" + (f", one of {seeds}" if seeds > 1 else "")
     lines = filled("model", [*made, trained, seed])
     lines += filled("", [f"of run {known['origin']}"]) if known["origin"] else []
     rounding = "features or extractor round otherwise here than where it was saved"
     return lines + ([] if known["bit_equal"] else filled("", [f"not bit-equal: {rounding}"]))
 
 
-def learning(metrics: Document, fixed: Any, percent: Any) -> list[str]:
+def learning(metrics: Document, manifest: Document, fixed: Any, percent: Any) -> list[str]:
     """Return the tables of windows or folds, of seeds, and the model's habits."""
     found = metrics.get("learning")
     if not found:
@@ -54,7 +55,7 @@ def learning(metrics: Document, fixed: Any, percent: Any) -> list[str]:
     tables = _folds(found["folds"], window, fixed) if len(found["folds"]) > 1 else _windows(found, window, fixed)
     habits = found["actions"]
     shares = [f"{words} {percent(habits[key])}" for words, key in _HABITS.items()]
-    return [*tables, *_seeds(metrics, fixed), *filled("actions", shares), ""]
+    return [*tables, *_seeds(metrics, manifest["model"]["seed"], fixed), *filled("actions", shares), ""]
 
 
 _HABITS = {"hold": "hold", "without effect": "no_op", "entries denied": "denied"}
@@ -70,32 +71,41 @@ def _windows(found: Document, window: str, fixed: Any) -> list[str]:
 
 
 def _folds(folds: list[Document], window: str, fixed: Any) -> list[str]:
+    """Return a line a fold; of a fold that traded nothing of the window there is nothing to say."""
+    names = [name for name in ("train", "validate", "test", "in-sample") if name in ("train", "validate", window)]
+    header = ["FOLD", "FROM", *(word for name in names for word in (name.upper(), "SHARPE")), "TRADES"]
     rows = []
     for fold in folds:
-        cells = [_cell(fold[name], key, fixed) for name in ("train", "validate") for key in ("net_profit", "sharpe")]
+        cells = [cell for name in names for cell in _pair(fold.get(name), fixed)]
         own = fold.get(window)
-        cells += [_cell(own, key, fixed) for key in ("net_profit", "sharpe", "trades")] if own else ["-"] * 3
-        rows.append([str(fold["fold"]), _day(own["first"]) if own else "-", *cells])
-    header = ("FOLD", "FROM", "TRAIN", "SHARPE", "VALIDATE", "SHARPE", window.upper(), "SHARPE", "TRADES")
+        rows.append([str(fold["fold"]), _day(own["first"]) if own else "-", *cells, _trades(own)])
     return columns(header, rows, right=range(2, len(header)))
 
 
-def _seeds(metrics: Document, fixed: Any) -> list[str]:
-    if not _several(metrics, "seeds"):
-        return []
+def _pair(figures: Document | None, fixed: Any) -> tuple[str, str]:
+    return (fixed(figures["net_profit"], 0), fixed(figures["sharpe"])) if figures else ("-", "-")
+
+
+def _trades(figures: Document | None) -> str:
+    return f"{figures['trades']:,}" if figures else "-"
+
+
+def _seeds(metrics: Document, own: int, fixed: Any) -> list[str]:
+    """Return a line a seed, the run's own marked, and how far they lie apart."""
     seeds, window = metrics["learning"]["seeds"], metrics["window"]["name"]
-    header = ("SEED", "VALIDATION", f"{window.upper()} NET", "SHARPE", "DRAWDOWN", "TRADES")
+    if len(seeds) == 1:
+        return []
+    header = ("SEED", "", "VALIDATION SHARPE", f"{window.upper()} NET", "SHARPE", "DRAWDOWN", "TRADES")
     keys = ("score", "net_profit", "sharpe", "max_drawdown")
-    rows = [[str(one["seed"]), *(fixed(one[key]) for key in keys), f"{one['trades']:,}"] for one in seeds]
+    rows = [
+        [str(one["seed"]), "*" if one["seed"] == own else "", *(fixed(one[key]) for key in keys), f"{one['trades']:,}"]
+        for one in seeds
+    ]
     nets = [one["net_profit"] for one in seeds]
-    spread = (
-        f"net of {len(seeds)} seeds: median {fixed(median(nets))}, worst {fixed(min(nets))}, best {fixed(max(nets))}"
-    )
-    return ["", *columns(header, rows, right=range(1, len(header))), spread]
-
-
-def _several(metrics: Document, key: str) -> bool:
-    return len(metrics["learning"][key]) > 1
+    low, middle, high = (fixed(part(nets), 0) for part in (min, median, max))
+    why = f"* this run: the median of {len(seeds)} by validation, not the best, which may be luck"
+    spread = f"net of the seeds: worst {low}, median {middle}, best {high}"
+    return ["", *columns(header, rows, right=(0, *range(2, len(header)))), why, spread]
 
 
 def _cell(figures: Document, key: str, fixed: Any) -> str:

@@ -132,7 +132,7 @@ def _choice(word: str, chosen: Document) -> str:
 
 
 def _learning(metrics: Document, manifest: Document) -> list[str]:
-    return ["", *lines] if (lines := learning.learning(metrics, fixed, percent)) else []
+    return ["", *lines] if (lines := learning.learning(metrics, manifest, fixed, percent)) else []
 
 
 def _likeness(trades: int, drawn: dict[str, Any]) -> str:

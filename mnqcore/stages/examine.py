@@ -41,15 +41,15 @@ def examine(ground: Ground, shares: Sequence[tuple[Model, Window]], kept: Path |
     return Examined(shares=tuple(shares), play=play_learners(ground, parts))
 
 
-def by_fold(ground: Ground, examined: Examined) -> list[dict[str, Any]]:
-    """Return each model's share of the play: fold, first and last bar, net_profit, max_drawdown, sharpe, trades.
+def by_fold(ground: Ground, examined: Examined) -> dict[int, dict[str, Any]]:
+    """Return fold -> its model's share of the play: first and last bar, net_profit, max_drawdown, sharpe, trades.
 
     The account runs through all of them, so a share's profit counts from the equity that the one before left.
     """
     from mnqcore.metrics.baselines import curve_figures
     from mnqcore.simulator.account import dollars
 
-    play, found = examined.play, []
+    play, found = examined.play, {}
     curve, start = dollars(play.curve[0]), examined.shares[0][1].first
     entered = play.account.trades[0]["entry_bar"]
     for model, window in examined.shares:
@@ -57,7 +57,7 @@ def by_fold(ground: Ground, examined: Examined) -> list[dict[str, Any]]:
         market = ground.prepared.market.between(window)
         trades = int(((entered > first) & (entered <= last)).sum())
         figures = curve_figures(market, curve[first : last + 1], float(curve[first]), trades)
-        found.append({"fold": model.facts.fold, **ground.dates(window), **attrs.asdict(figures)})
+        found[model.facts.fold] = {**ground.dates(window), **attrs.asdict(figures)}
     return found
 
 

@@ -172,9 +172,10 @@ def assess_models(
     play = examined.play
     rivals = [(one, examine(on, windows_of(on, one.models, window), kept).play) for one in others]
     seeds = [{"seed": one.seed, "score": one.score, **brief(on, done)} for one, done in [(own, play), *rivals]]
+    shares = by_fold(on, examined)  # of the folds that had bars to trade
     folds = [
-        {"fold": known["fold"], **known["windows"], window: {name: found[name] for name in found if name != "fold"}}
-        for known, found in zip(entrants.folds, by_fold(on, examined), strict=False)
+        {"fold": known["fold"], **known["windows"], **({window: found} if (found := shares.get(known["fold"])) else {})}
+        for known in entrants.folds
     ]
     learning = {"actions": habits(play), "folds": folds, "seeds": sorted(seeds, key=lambda one: one["seed"])}
     dates = {"first": play.market.times[0].isoformat(), "last": play.market.times[-1].isoformat()}
