@@ -1,4 +1,4 @@
-"""What environments are tried on: arenas of random tapes with a reward of the catalogue, and a small frame."""
+"""What environments are tried on: arenas of random tapes, with a reward of the catalogue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from mnqcore.api.values import Window
 from mnqcore.env import Arena
 from mnqplugins.rewards.differential_sharpe import DifferentialSharpe
-from tests.tapes import bars as bars_of
 from tests.tapes import random_case
 
 LOOKBACK = 4
@@ -43,10 +42,3 @@ def arena_on(case, **changes):
 def arena_of_seed(seed, bars=120, **changes):
     """Return an arena on a random tape."""
     return arena_on(random_case(seed, bars=bars), **changes)
-
-
-def frame():
-    """Return two days of bars with two features, `up` and `wave`."""
-    df = bars_of(("2024-03-04 17:00", "2024-03-05 15:55"), ("2024-03-05 17:00", "2024-03-06 15:55"))
-    n = np.arange(len(df))
-    return df.assign(up=n * 1.0, wave=np.sin(n / 7.0))
