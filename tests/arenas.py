@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mnqcore.api.values import Window
@@ -28,7 +30,7 @@ class Fading:
     """A reward that remembers: the change of equity and half of what it gave before."""
 
     def __init__(self):
-        self.before = None
+        self.before: Any = None
 
     def reset(self, lanes):
         self.before = np.zeros(len(lanes)) if self.before is None else np.where(lanes, 0.0, self.before)

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import Any
 
 import attrs
 import numpy as np
@@ -117,7 +118,7 @@ def test_seeds_say_what_happens_and_only_they():
 def test_nothing_that_was_returned_changes_later(observe):
     _, arena = random_arena(1)
     env = TradingVecEnv(arena, LANES, observe=observe)
-    kept = [(env.reset(), None, None, None)]
+    kept: list[Any] = [(env.reset(), None, None, None)]
     kept += [env.step(actions) for actions in actions_of(1, 40)]
     copies = copy.deepcopy(kept)
     for actions in actions_of(2, 40):
@@ -430,7 +431,7 @@ def test_stable_baselines_learns_on_it_and_sees_its_episodes():
     env = TradingVecEnv(arena_of(flat_case(80, rulebook(max_position=5)), episode_bars=10), 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = A2C("MultiInputPolicy", env, n_steps=8, seed=1, device="cpu")
+        model: Any = A2C("MultiInputPolicy", env, n_steps=8, seed=1, device="cpu")
         model.learn(400)
 
     assert len(model.ep_info_buffer) > 10

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mnqcore.env.arena import Arena
 
     Observation = dict[str, NDArray[Any]]
+    Stepped = tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
 
 
 class TradingVecEnv(VecEnv):
@@ -67,11 +68,16 @@ class TradingVecEnv(VecEnv):
         bars = self._accounts.starts.astype(np.int32)[:, None]
         return self._seen(bars, np.tile(np.array(FRESH, np.float32), (self.num_envs, 1)))
 
+    def step(self, actions: NDArray[Any]) -> Stepped:
+        """Move every account one bar by an action each, (n,); returns and raises as `step_wait`."""
+        self._actions = actions
+        return self.step_wait()
+
     def step_async(self, actions: NDArray[Any]) -> None:
         """Note what the accounts are to do; (n,), numbers of Action."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+    def step_wait(self) -> Stepped:
         """Move every account one bar; return observations, rewards float32, dones bool, and infos.
 
         Raises:
