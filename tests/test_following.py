@@ -1,6 +1,7 @@
 """A lane led by a small network against the same network in plain numpy, one step of the account at a time."""
 
 import itertools
+from typing import Any
 
 import attrs
 import hypothesis
@@ -104,17 +105,15 @@ def stepped(case, window, choose):
     account = Account(case.tape, case.orders, case.law, initial_balance=case.dollars, first=window.first)
     account.begin(0, first=window.first, last=window.last, balance=case.dollars)
     actions, booked, equity = np.zeros(len(case.tape), np.int8), [], np.full(len(case.tape), case.initial, np.int64)
-    seen: tuple = (0, 0.0, 0, case.dollars, case.dollars)
+    seen: Any = (0, 0.0, 0, case.dollars, case.dollars, LOOKBACK)
     while not account.ledger["done"][0]:
         bar = int(account.ledger["bar"][0])
-        actions[bar] = choose(bar, np.array(position_info(*seen, LOOKBACK), np.float32))
+        actions[bar] = choose(bar, np.array(position_info(*seen), np.float32))
         step = account.step(actions[bar : bar + 1], sizer())
         booked += [row.copy() for row in account.step_trades[0, : account.ledger["trades"][0]]]
         equity[bar + 1 :] = account.ledger["equity"][0]
-        seen = tuple(
-            float(getattr(step, name)[0])
-            for name in ("position", "unrealised", "bars_held", "equity", "initial_balance")
-        )
+        names = ("position", "unrealised", "bars_held", "equity", "initial_balance")
+        seen = (*(float(getattr(step, name)[0]) for name in names), LOOKBACK)
     return account, actions, trades(booked), equity
 
 

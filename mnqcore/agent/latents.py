@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -144,15 +145,16 @@ def _key(policy: TradingPolicy, rows: Floats, lookback: int) -> str:
 
 def _read(path: Path, out: Floats) -> bool:
     """Fill `out` from a file and return True; False where it does not hold just that."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(out))
+    expected = header.getvalue()  # compared as it stands: a parser would have to bear anything
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else None
-            if header != (out.shape, False, out.dtype):
+            if file.read(len(expected)) != expected:
                 return False
             whole = file.readinto(out.data) == out.nbytes and not file.read(1)
         os.utime(path)  # the newest are kept
-    except (OSError, ValueError):
+    except OSError:
         return False
     return whole and bool(np.isfinite(out.sum()))
 
