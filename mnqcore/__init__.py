@@ -7,6 +7,7 @@ which only needs `param` and `plugin` costs nothing more.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from mnqcore.stages.engine import BacktestEngine
     from mnqcore.stages.options import Options
     from mnqcore.stages.run import Result, run
+
+# Read once, when torch is loaded: threads that wait by spinning cost many times their work where cores are shared.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 _HOMES = {
     "Action": "mnqcore.api",
@@ -72,6 +76,9 @@ _HOMES = {
     "state": "mnqcore.api",
 }
 """name -> module that defines it."""
+
+_NEEDS = {"TradingAgent": ("rl",), "TradingEnv": ("rl", "gymnasium"), "Training": ("rl",)}
+"""name -> the extra that it takes, and which of that extra's modules, if not all."""
 
 __all__ = [
     "Action",
@@ -115,6 +122,10 @@ def __getattr__(name: str) -> Any:
         return version("mnq")
     if name not in _HOMES:
         raise AttributeError(f"module 'mnqcore' has no attribute {name!r}")
+    if name in _NEEDS:
+        from mnqcore.errors import require
+
+        require(*_NEEDS[name])
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.nn import functional
 
+from mnqcore.agent.threads import one_thread
 from mnqcore.env.spaces import action_space, window_space
 from mnqcore.simulator.observation import FEATURES
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnqcore.api.values import ModelSpec
+
+one_thread()  # wherever a network is built, trained or asked, this module is loaded first
 
 _OWNERS = ("pi_", "vf_")
 _SHARED = tuple(f"{owner}features_extractor." for owner in _OWNERS)

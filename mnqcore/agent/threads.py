@@ -6,11 +6,7 @@ import os
 
 
 def one_thread() -> None:
-    """Let torch use one thread, and none that waits by spinning; call it before torch is first imported.
-
-    The user's own OMP_NUM_THREADS and GOMP_SPINCOUNT are left as they are.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    """Let torch use one thread, unless OMP_NUM_THREADS says how many; that none spins is said where mnq is imported."""
     wanted = os.environ.setdefault("OMP_NUM_THREADS", "1")
     import torch
 

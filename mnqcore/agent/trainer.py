@@ -10,7 +10,6 @@ import torch
 from mnqcore.agent.callback import Watch
 from mnqcore.agent.log import open_log
 from mnqcore.agent.policy import TradingPolicy, blank, policy_kwargs
-from mnqcore.agent.threads import one_thread
 from mnqcore.errors import ExtraMissing, MnqError
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ def train(learner: Sb3Learner, training: Training) -> None:
         MnqError: a weight is no number any more, or memory ran out.
         PluginError: a reward, a sizer or an extractor broke its contract.
     """
-    one_thread()
     try:
         _learn(learner, training)
     except (MemoryError, RuntimeError) as error:

@@ -108,10 +108,14 @@ def run(
 
 
 def _show_dry(context: Context, file: str, strategy: str | None, stage: str, settings: list[str], options: Any) -> None:
+    import contextlib
+
     from mnqcore.cli.estimate import show_estimate
     from mnqcore.stages.dry import estimate
 
-    show_estimate(context, estimate(file, strategy, stage, settings, plugins=context.plugins(), options=options))
+    with contextlib.redirect_stdout(sys.stderr):
+        found = estimate(file, strategy, stage, settings, plugins=context.plugins(), options=options)
+    show_estimate(context, found)
 
 
 def _as_settings(shorthand: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mnqcore.errors import DataError, UsageError
+from mnqcore.errors import DataError, UsageError, require
 from mnqcore.runs import to_json
 from mnqcore.stages.backtest import backtest
 from mnqcore.stages.run import versions_of
@@ -61,6 +61,8 @@ def verify(run: Run, plugin_args: Sequence[str] = (), *, retrain: bool = False) 
     manifest, altered = run.manifest, run.altered()
     plugins = load_plugins([*map(str, run.plugin_files), *plugin_args])
     strategy = load(run.path / "resolved.toml", None, plugins)
+    if strategy.learns:
+        require("rl")
     weights = [_weights(run, strategy, plugins)] if retrain else []
     again = _again(run, strategy, plugins)
     kept, made = manifest["hashes"], again.hashes() | {"strategy": strategy.digest()}
