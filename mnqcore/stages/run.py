@@ -123,7 +123,9 @@ def _set_aside(draft: Draft, error: BaseException) -> None:
         if not what:  # what broke down by itself would break down again
             error.facts["resume"] = _RESUME.format(kept)
     else:
-        _LOG.warning("interrupted\n  kept    %s\n  resume  %s", kept, _RESUME.format(kept))
+        _LOG.warning(
+            "the training was interrupted, and can go on\n  kept    %s\n  resume  %s", kept, _RESUME.format(kept)
+        )
 
 
 def _observed(
