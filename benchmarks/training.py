@@ -71,14 +71,14 @@ class Side:
         self.model = model
         self._drawn: Any = (torch.get_rng_state(), np.random.get_state())
 
-    def iterate(self) -> float:
-        """Collect and update once; return CPU seconds."""
+    def iterate(self, collected: int = COLLECTED) -> float:
+        """Collect so many bars and update; return CPU seconds."""
         import torch
 
         torch.set_rng_state(self._drawn[0])
         np.random.set_state(self._drawn[1])
         began = time.process_time()
-        self.model.learn(COLLECTED, reset_num_timesteps=False)
+        self.model.learn(collected, reset_num_timesteps=False)
         took = time.process_time() - began
         self._drawn = (torch.get_rng_state(), np.random.get_state())
         return took
