@@ -69,6 +69,10 @@ def random_arena(seed, bars=60, **given):
     return case, arena_of(case, **settings)
 
 
+def _within(draw, low, high):
+    return low + (high - low) * draw.random()
+
+
 class SlowEnv:
     """One account as an environment, from the documentation and on the slow simulator; it begins anew by itself."""
 
@@ -82,7 +86,7 @@ class SlowEnv:
         length = arena.episode_bars or window.last
         latest = window.last - 1 if arena.episode_bars is None else max(window.first, window.last - length)
         self.start = int(self.draw.integers(window.first, latest + 1))
-        balance = arena.initial_balance * self.draw.uniform(*arena.start_balance_range)
+        balance = arena.initial_balance * _within(self.draw, *arena.start_balance_range)
         last = min(self.start + length, window.last)
         self.book = Reference(self.case.bars, self.case.rules, round(balance * 1e6), self.start, last)
         self.before, self.total = 0.0, 0.0

@@ -66,11 +66,12 @@ class Accounts:
         Raises:
             UsageError: an option is not known, or out of its range.
         """
-        arena = self.arena
-        for lane in np.flatnonzero(lanes).tolist():
+        arena, (low, high) = self.arena, self.arena.start_balance_range
+        first, beyond = arena.window.first, arena.last_start + 1
+        for lane in lanes.nonzero()[0].tolist():
             draw = self.draws[lane]
-            start = int(draw.integers(arena.window.first, arena.last_start + 1))
-            balance = arena.initial_balance * float(draw.uniform(*arena.start_balance_range))
+            start = int(draw.integers(first, beyond))
+            balance = arena.initial_balance * (low + (high - low) * draw.random())
             if options and options.get(lane):
                 start, balance = _chosen(arena, options[lane], start, balance)
             self.account.begin(lane, first=start, last=arena.end(start), balance=balance)

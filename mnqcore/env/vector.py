@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Observation = dict[str, NDArray[Any]]
     Stepped = tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
 
+_FRESH = np.array(FRESH, np.float32)
+
 
 class TradingVecEnv(VecEnv):
     """Accounts that trade side by side on the same bars, each in episodes of its own; made for stable-baselines3.
@@ -66,7 +68,7 @@ class TradingVecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         bars = self._accounts.starts.astype(np.int32)[:, None]
-        return self._seen(bars, np.tile(np.array(FRESH, np.float32), (self.num_envs, 1)))
+        return self._seen(bars, np.tile(_FRESH, (self.num_envs, 1)))
 
     def step(self, actions: NDArray[Any]) -> Stepped:
         """Move every account one bar by an action each, (n,); returns and raises as `step_wait`."""
@@ -84,7 +86,10 @@ class TradingVecEnv(VecEnv):
             PluginError: the reward or the sizer broke its contract.
         """
         bars, positions, rewards, done, over = self._accounts.step(self._actions)
-        infos = self._infos()
+        # Empty infos are the same ones each time, until someone writes in one: making many takes half of a step's time.
+        if any(self._empty):
+            self._empty = [{} for _ in self._empty]
+        infos = self._empty.copy()
         if over:
             self._turn_over(bars, positions, done, infos)
         return self._seen(bars, positions), rewards, done, infos
@@ -113,31 +118,29 @@ class TradingVecEnv(VecEnv):
             return {"bar": bars, "position_info": positions}
         return {"market_features": self._windows.at(bars[:, 0]), "position_info": positions}
 
-    def _infos(self) -> list[dict[str, Any]]:
-        """Return empty infos, the same each time until someone writes in one: making many takes as long as a step."""
-        if any(self._empty):
-            self._empty = [{} for _ in self._empty]
-        return self._empty.copy()
-
     def _turn_over(
         self, bars: NDArray[np.int32], positions: NDArray[np.float32], done: NDArray[np.bool_],
         infos: list[dict[str, Any]],
     ) -> None:  # fmt: skip
         """Tell how episodes ended, and put the first observation of the next ones in the place of their last."""
         accounts, seconds = self._accounts, round(time.time() - self._began, 6)
-        over = np.flatnonzero(done)
-        last = self._seen(bars[over], positions[over])
-        terminated = accounts.account.ledger["ended"] != 0
-        for at, lane in enumerate(over.tolist()):
+        over = done.nonzero()[0].tolist()
+        for lane in over:
+            bar = bars.item(lane)
             infos[lane] = {
-                "terminal_observation": {name: values[at].copy() for name, values in last.items()},
-                "TimeLimit.truncated": not terminated[lane].item(),
+                "terminal_observation": self._last_seen(bar, positions[lane].copy()),
+                "TimeLimit.truncated": not accounts.account.ledger[lane]["ended"],
                 "episode": {
-                    "r": float(accounts.paid[lane]),
-                    "l": int(bars[lane, 0] - accounts.starts[lane]),
+                    "r": accounts.paid.item(lane),
+                    "l": bar - accounts.starts.item(lane),
                     "t": seconds,
                 },
             }
         accounts.begin(done)
-        bars[over, 0] = accounts.starts[over]
-        positions[over] = FRESH
+        for lane in over:
+            bars[lane], positions[lane] = accounts.starts[lane], _FRESH
+
+    def _last_seen(self, bar: int, position: NDArray[np.float32]) -> Observation:
+        if self._windows is None:
+            return {"bar": np.array((bar,), np.int32), "position_info": position}
+        return {"market_features": self._windows.one(bar), "position_info": position}

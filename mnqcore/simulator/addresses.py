@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import from_dtype, types
+from numba.core.cgutils import voidptr_t
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _arrays: Any = arrayobj  # numba says nothing of types here
+
+_TO_READ_SOON = (0, 3, 1)
+"""What llvm.prefetch calls: read, keep in all caches, data."""
 
 
 def by_address(*arrays: NDArray[Any]) -> NDArray[np.int64]:
@@ -54,3 +59,20 @@ def array_at(kind: Any, width: int = 0) -> Any:
         return array(address, length), code
 
     return at
+
+
+def _fetch_ahead(_typing: Any, records: Any, index: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = _arrays.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.bitcast(builder.gep(made.data, [arguments[1]]), voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [voidptr_t, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [voidptr_t], kind)
+        builder.call(fetch, [place, *(ir.Constant(number, value) for value in _TO_READ_SOON)])
+        return context.get_dummy_value()
+
+    return types.void(records, index), code
+
+
+fetch_ahead: Any = intrinsic(_fetch_ahead)
+"""fetch_ahead(records, index): have the processor fetch a record from memory, and go on; it need not exist."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnqcore.api.values import Action, ExitReason
 from mnqcore.rules import Denial
-from mnqcore.simulator.addresses import array_at
+from mnqcore.simulator.addresses import array_at, fetch_ahead
 from mnqcore.simulator.compiled import compiled
 from mnqcore.simulator.decision import ASKS, take
 from mnqcore.simulator.ledger import finish
@@ -130,6 +130,11 @@ def step(
         led.bar += 1
         if led.bar == led.last or (led.ended != 0 and led.position == 0):
             finish(led, law, tape, lane, trades[lane])
+        # Lanes lie far apart, and waiting for memory would be half of the next step's time. What begins with bar + 2 is
+        # the end of bar + 1, too: a record can lie in two lines of a cache.
+        fetch_ahead(tape, led.bar + 2)
+        fetch_ahead(orders, led.bar + 1)
+        fetch_ahead(orders, led.bar + 2)
         _report(steps[lane], led, law, tape, orders, actions[lane], position, before, booked)
         sized[lane] = True
     if asking == 0:
