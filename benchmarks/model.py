@@ -23,7 +23,7 @@ LOOKBACK, FEATURES, HIDDEN = 50, 20, (64, 64)
 EXTRACTORS = ("lstm", "gru", "attention")
 _SAMPLE = 500
 LOOPED = 1_000
-"""Bars that `predict` is called on: the same for each, so a whole tape of them would tell nothing more."""
+"""Bars that `predict` is called on at most: each takes the same time, a whole tape of them would tell no more."""
 
 
 class Model:
@@ -85,7 +85,8 @@ def measure(work: Workload, rounds: int, extractor: str) -> tuple[Times, str]:
         RuntimeError: the actions differ, but for ties.
     """
     model = Model(work, extractor)
-    bars, looped = model.window.bars - 1, min(LOOPED, model.window.bars - 1)
+    bars = model.window.bars - 1
+    looped = min(LOOPED, bars // 10)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder)
         found = model.backtest(kept)
