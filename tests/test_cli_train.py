@@ -373,11 +373,15 @@ def test_without_the_extra_rules_run_and_files_are_checked(here):
 @pytest.mark.proof
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals")
 def test_a_training_shows_how_far_it_is_on_a_terminal_and_wipes_it(here):
+    import fcntl
     import pty
+    import struct
+    import termios
 
     from tests.test_cli_run import read_all
 
     terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     line = command("run", "s.toml", "--stage", "train", "--runs-dir", "terminal")
     process = subprocess.Popen(line, cwd=here, stdout=subprocess.PIPE, stderr=other_end, text=True)
     out, _ = process.communicate(timeout=300)

@@ -42,6 +42,8 @@ class Meter:
         """Say that so many bars are done."""
         if self._first is None:
             self._first = done  # a resumed training has not done these now
+            if self._bar is not None:
+                self._bar.initial = self._bar.n = done
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
         elif self._how == "lines" and time.monotonic() - self._told >= _PAUSE:
