@@ -187,9 +187,9 @@ def test_nothing_is_earned_where_nothing_can_be_foretold(train):
     assert low < 0 < high
 
 
-@pytest.mark.parametrize("noise", [0.0, 10.0], ids=["clear", "faint"])
-def test_the_alarm_rings_where_the_bars_themselves_know_the_future(noise, train):
-    results = [train("hindsight", seed, {"data.noise": noise}) for seed in SEEDS]
+@pytest.mark.parametrize(("noise", "seeds"), [(0.0, SEEDS[:2]), (10.0, SEEDS)], ids=["clear", "faint"])
+def test_the_alarm_rings_where_the_bars_themselves_know_the_future(noise, seeds, train):
+    results = [train("hindsight", seed, {"data.noise": noise}) for seed in seeds]
     low, _ = interval(pooled(results))
 
     # Markets and seeds are those of the fair test, only the column is new. It came with the bars: no look at what
