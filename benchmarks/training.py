@@ -189,12 +189,13 @@ def _actions() -> Any:
 
 
 def _extractors(name: str) -> tuple[Any, Any]:
-    """Return mnq's extractor, and what stands for it on the other side: the plain form of attention, else the same."""
+    """Return mnq's extractor, and what stands for it on the other side: the plain forms, and torch's lstm on both."""
     from benchmarks.full_attention import FullAttention
+    from benchmarks.plain_gru import PlainGru
     from mnqplugins.extractors.attention import Attention
     from mnqplugins.extractors.gru import Gru
     from mnqplugins.extractors.lstm import Lstm
 
-    kinds = {"lstm": (Lstm, Lstm), "gru": (Gru, Gru), "attention": (Attention, FullAttention)}
+    kinds = {"lstm": (Lstm, Lstm), "gru": (Gru, PlainGru), "attention": (Attention, FullAttention)}
     network, plain = kinds[name]
     return network(), plain()

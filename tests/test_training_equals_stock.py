@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.full_attention import FullAttention
+from benchmarks.plain_gru import PlainGru
 from benchmarks.training import EQUAL, WITHIN, Side, arena_of, measure, own, stock
 from benchmarks.workload import Workload
 from mnqcore.agent.policy import TradingPolicy
@@ -21,10 +22,10 @@ from mnqplugins.extractors.lstm import Lstm
 SMALL: dict[str, Any] = {"hidden": 16}
 PAIRS = [
     (Lstm(**SMALL), Lstm(**SMALL)),
-    (Gru(**SMALL), Gru(**SMALL)),
+    (Gru(**SMALL), PlainGru(**SMALL)),
     (Attention(**SMALL), FullAttention(**SMALL)),
     (Attention(**SMALL, layers=2), FullAttention(**SMALL, layers=2)),
-    (Gru(**SMALL, layers=2, dropout=0.3), Gru(**SMALL, layers=2, dropout=0.3)),
+    (Gru(**SMALL, layers=2, dropout=0.3), PlainGru(**SMALL, layers=2, dropout=0.3)),
 ]
 QUICK: dict[str, Any] = {"timesteps": 10_000, "n_envs": 4, "hidden": (16,)}
 PPO: dict[str, Any] = {**QUICK, "n_steps": 32, "batch_size": 32, "n_epochs": 4}
@@ -76,8 +77,9 @@ def test_equal_seeds_train_equal_networks(arena, learner, pair):
 
 
 @pytest.mark.proof
-def test_in_full_size_the_quick_attention_trains_as_the_plain_one(work):
+@pytest.mark.parametrize("extractor", ["attention", "gru"])
+def test_in_full_size_the_quick_forms_train_as_the_plain_ones(work, extractor):
     """The row of the benchmark: 8 accounts, 256 steps, minibatches of 64, 10 epochs, windows of 50 by 20."""
-    _, differing = measure(work, "attention", rounds=EQUAL - 1)
+    _, differing = measure(work, extractor, rounds=EQUAL - 1)
 
     assert 0 < differing <= WITHIN

@@ -23,9 +23,8 @@ class Gru:
 
     def build(self, spec: ObservationSpec) -> torch.nn.Module:
         """Return a module from float32 (batch, lookback, n_features) to (batch, hidden)."""
-        import torch
-
+        from mnqplugins.extractors._gru import LeanGru
         from mnqplugins.extractors._recurrent import LastOutput
 
         shape = (spec.lookback, spec.n_features)
-        return LastOutput(torch.nn.GRU, shape, hidden=self.hidden, layers=self.layers, dropout=self.dropout)
+        return LastOutput(LeanGru, shape, hidden=self.hidden, layers=self.layers, dropout=self.dropout)
