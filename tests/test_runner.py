@@ -382,6 +382,11 @@ class Late(Series):
 
 class Off(Series):
     def encode_series(self, rows):
+        return super().encode_series(rows) + 5e-3
+
+
+class Rough(Series):
+    def encode_series(self, rows):
         return super().encode_series(rows) + 5e-5
 
 
@@ -427,6 +432,15 @@ def test_a_series_that_is_not_its_windows_is_refused_by_name(network, wrong, wor
 
     assert wrong in caught.value.what
     assert caught.value.facts["who"].endswith(network.__name__)
+
+
+def test_a_series_that_rounds_otherwise_gives_way_to_its_windows(world):
+    policy = made(Rough, world)
+
+    found = latents(policy, world.features, LOOKBACK, world.window)
+
+    part = slice(world.window.first, world.window.last + 1)
+    np.testing.assert_allclose(found[part], direct(policy, world.features, world.window), rtol=0, atol=5e-6)
 
 
 # What is kept on disk
