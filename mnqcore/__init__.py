@@ -25,10 +25,11 @@ if TYPE_CHECKING:
         Step,
         param,
         plugin,
+        port,
         state,
     )
     from mnqcore.env import TradingEnv
-    from mnqcore.errors import DataError, MnqError, PluginError
+    from mnqcore.errors import BrokerError, DataError, MnqError, PluginError
     from mnqcore.hookspecs import Register, hookimpl
     from mnqcore.market.bars import resample, size_text
     from mnqcore.market.calendar import Calendar
@@ -46,6 +47,7 @@ _HOMES = {
     "Action": "mnqcore.api",
     "BacktestEngine": "mnqcore.stages.engine",
     "BarRequest": "mnqcore.api",
+    "BrokerError": "mnqcore.errors",
     "Calendar": "mnqcore.market.calendar",
     "DataError": "mnqcore.errors",
     "Entry": "mnqcore.api",
@@ -69,6 +71,7 @@ _HOMES = {
     "open_run": "mnqcore.runs",
     "param": "mnqcore.api",
     "plugin": "mnqcore.api",
+    "port": "mnqcore.api",
     "read_bars": "mnqcore.market.store",
     "resample": "mnqcore.market.bars",
     "run": "mnqcore.stages.run",
@@ -84,6 +87,7 @@ __all__ = [
     "Action",
     "BacktestEngine",
     "BarRequest",
+    "BrokerError",
     "Calendar",
     "DataError",
     "Entry",
@@ -107,6 +111,7 @@ __all__ = [
     "open_run",
     "param",
     "plugin",
+    "port",
     "read_bars",
     "resample",
     "run",

@@ -3,6 +3,7 @@
 Everything here is light: no pandas, no numba, no torch is imported.
 """
 
+from mnqcore.api import port
 from mnqcore.api.contracts import (
     KINDS,
     Agent,
@@ -52,6 +53,7 @@ __all__ = [
     "param",
     "parameters",
     "plugin",
+    "port",
     "state",
     "states",
 ]
