@@ -80,13 +80,14 @@ def forced_exit(ended: bool, latched: bool, missed: bool, flat: int) -> int:
 
 
 def denial(
-    ended: bool, latched: bool, flat: int, rolls: bool, late: int, trades_full: bool, cooling: bool, warm: bool
-) -> int:
+    ended: bool, latched: bool, flat: int, rolls: bool, missed: bool, late: int, trades_full: bool, cooling: bool,
+    warm: bool,
+) -> int:  # fmt: skip
     """Return why an entry is refused at this close, the weightiest reason first, or 0.
 
-    `flat` as in `forced_exit`; `rolls`: the next bar is of another contract; `late`: 1 = past `no_entry_after`,
-    2 = the session closes with this bar, so that no order could be sent; `warm`: bracket and sizer have the history
-    they need.
+    `flat`, `missed` as in `forced_exit`: an order to enter expires with its session, so that one whose next bar lies
+    beyond it would not fill; `rolls`: the next bar is of another contract; `late`: 1 = past `no_entry_after`, 2 = the
+    session closes with this bar, so that no order could be sent; `warm`: bracket and sizer have the history they need.
     """
     if ended:
         return 4
@@ -94,7 +95,7 @@ def denial(
         return 3
     if rolls or flat == 6:
         return 2
-    if flat != 0 or late == 2:
+    if flat != 0 or missed or late == 2:
         return 1
     if late == 1:
         return 5

@@ -143,7 +143,7 @@ class Reference:
             return Denial.DAILY_LOSS
         if following["rolled"] or following["flat"] == ExitReason.ROLL:
             return Denial.ROLL
-        if following["flat"] == ExitReason.SESSION or now["late"] == 2:
+        if following["flat"] == ExitReason.SESSION or following["missed"] or now["late"] == 2:
             return Denial.SESSION
         if now["late"] == 1:
             return Denial.NO_ENTRY_AFTER

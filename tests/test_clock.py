@@ -90,6 +90,16 @@ def test_the_bars_before_the_close_are_missing():
     assert told(out) == [("07-01 15:30", 20_001.25, "07-01 17:00", 20_002.75, "session-missed", 1.76)]
 
 
+def test_an_entry_expires_with_its_session():
+    # No bar from 15:30 on: BUY at 15:25 meets no further bar of its session, and the one at 17:05 does.
+    frame = bars(("2024-07-01 15:15", "2024-07-01 15:25"), ("2024-07-01 17:00", "2024-07-01 17:20"))
+    out = traded(frame, {"2024-07-01 15:25": BUY, "2024-07-01 17:05": BUY, "2024-07-01 17:10": CLOSE})
+
+    # in at 17:10, the sixth bar: 20,005.25; out at 17:15: 20,006 - 0.25; 2 ticks = $1 - 1.24
+    assert told(out) == [("07-01 17:10", 20_005.25, "07-01 17:15", 20_005.75, "signal", -0.24)]
+    assert out.denied["session"] == 1
+
+
 EVENING = (("2024-07-01 15:45", "2024-07-01 15:55"), ("2024-07-01 17:00", "2024-07-01 17:10"))
 
 

@@ -62,6 +62,7 @@ def _permit(led: Any, law: Any, now: Any, following: Any, order: Any, equity: in
         led.latched_day == led.day,
         following.flat,
         following.rolled != 0,
+        following.missed != 0,
         now.late,
         led.day_trades >= law.max_trades_per_day,
         led.stop_bar >= 0 and led.bar - led.stop_bar < law.cooldown_bars,
@@ -134,14 +135,13 @@ def _size(
 
 
 @inlined
-def take(
-    led: Any, law: Any, now: Any, order: Any, following: Any, carried: int, lane: int, action: int, size: int,
-    trades: Any, ask: Any,
-) -> int:  # fmt: skip
-    """Take one decision through rules, sizing and the next bar; returns ASKS before anything has changed.
+def decide(
+    led: Any, law: Any, now: Any, order: Any, following: Any, lane: int, action: int, size: int, ask: Any
+) -> tuple[int, int, int]:
+    """Return (exit reason, entry side, contracts) that a decision comes to; contracts are -1 when Python must be asked.
 
-    `now` and `order` are of the bar that closed, `following` is the next; `carried` is where the contract held opens
-    next. Records only, but for `trades`: each array argument costs a reference count.
+    `now` and `order` are of the bar that closed; of `following`, the next, only what the clock says is read. All that
+    changes in the ledger is what is counted; `step_denied` says why an entry was refused.
     """
     new_day(led, now.day)
     held = led.position
@@ -151,10 +151,26 @@ def take(
     if side != 0:
         contracts, refused = _size(led, law, now, order, following, lane, side, size, ask)
         if contracts < 0:
-            return ASKS
+            return reason, side, -1
     elif action != 0 and reason == 0:
         led.idle += 1
     led.step_denied, led.answer = refused, -1
+    return reason, side, contracts
+
+
+@inlined
+def take(
+    led: Any, law: Any, now: Any, order: Any, following: Any, carried: int, lane: int, action: int, size: int,
+    trades: Any, ask: Any,
+) -> int:  # fmt: skip
+    """Take one decision through rules, sizing and the next bar; returns ASKS before anything has changed.
+
+    `now` and `order` are of the bar that closed, `following` is the next; `carried` is where the contract held opens
+    next. Records only, but for `trades`: each array argument costs a reference count.
+    """
+    reason, side, contracts = decide(led, law, now, order, following, lane, action, size, ask)
+    if contracts < 0:
+        return ASKS
     if reason != 0:
         _leave(led, law, now, carried, lane, reason, trades)
     if contracts > 0:
