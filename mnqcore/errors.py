@@ -8,7 +8,8 @@
     ├── DataError           5  data missing, bad, or ambiguous
     ├── BrokerError         6  broker or connection
     ├── RiskStop            7  stopped by a risk limit
-    └── GateNotMet          8  a metric is under its threshold
+    ├── GateNotMet          8  a metric is under its threshold
+    └── JournalBroken       1  the journal of a trading session cannot be written
 
 An error says what, where, what was found, and what to do. Users see it without a traceback.
 """
@@ -103,6 +104,10 @@ class GateNotMet(MnqError):
     """A metric is under the threshold that the user set."""
 
     exit_code = 8
+
+
+class JournalBroken(MnqError):
+    """The journal of a trading session cannot be written: nothing new may be risked."""
 
 
 def _is_installed(module: str) -> bool:
