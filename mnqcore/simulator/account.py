@@ -129,7 +129,7 @@ class Account:
         asking = kernel.move(self._world, actions, _NO_SIZES)
         while asking > 0:
             if asking not in self._entries:
-                self._entries[asking] = _entry(self._asks[:asking])
+                self._entries[asking] = entry_of(self._asks[:asking])
             sizes = size_of(self._entries[asking])
             if sizes.shape != (asking,):
                 raise ValueError(f"{asking} entries were answered by sizes of shape {sizes.shape}")
@@ -141,7 +141,7 @@ class Account:
         """Make once what is a view on the arrays, or an address: making it takes longer than a lane's move."""
         self.seen = _step(self.steps)
         self._answers = self.ledger["answer"]
-        self._alone = _entry(self._asks[:1])
+        self._alone = entry_of(self._asks[:1])
         self._entries = {1: self._alone}  # number of entries -> what the sizer is told of them
         self._world = by_address(
             self.tape, self.orders, self.law, self.ledger, self._actions, self._moved, self.step_trades, self.denied,
@@ -189,14 +189,14 @@ class Account:
             sizes = size_of(self._alone)
             self._answers[0] = size = sizes[0]
         else:
-            sizes = size_of(_entry(self._asks[lanes]))
+            sizes = size_of(entry_of(self._asks[lanes]))
             self._answers[lanes] = sizes
             size = sizes.min()
         if size < 0:  # the kernel would ask again, for ever
             raise ValueError(f"a size is below 0: {size}")
 
 
-def _entry(asks: Records) -> Entry:
+def entry_of(asks: Records) -> Entry:
     """Return rows of ASK as plugins see them, read-only; those of a lane's own buffer change with its next entry."""
     asks = asks.view()
     asks.flags.writeable = False
