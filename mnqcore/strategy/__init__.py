@@ -4,6 +4,7 @@ from mnqcore.strategy.check import check, load, names
 from mnqcore.strategy.findings import Finding, InvalidFile
 from mnqcore.strategy.model import Choice, Strategy
 from mnqcore.strategy.settings import Commission, Costs, Env, Holdout, Risk, Session, Split, WalkForward
+from mnqcore.strategy.trade import Limits, Trade
 
 __all__ = [
     "Choice",
@@ -13,10 +14,12 @@ __all__ = [
     "Finding",
     "Holdout",
     "InvalidFile",
+    "Limits",
     "Risk",
     "Session",
     "Split",
     "Strategy",
+    "Trade",
     "WalkForward",
     "check",
     "load",

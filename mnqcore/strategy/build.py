@@ -14,6 +14,7 @@ from mnqcore.strategy.model import Strategy
 from mnqcore.strategy.pieces import Pieces
 from mnqcore.strategy.resolve import Node, plant
 from mnqcore.strategy.settings import CHOICES, IDLE, LEARNING, TABLES, USED, Holdout, Plain, can_trade
+from mnqcore.strategy.trade_table import TradeTable
 
 if TYPE_CHECKING:
     from mnqcore.plugins import Plugins
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
 _PLAIN = tuple(field.name for field in attrs.fields(Plain))
 _NAME = frozenset(["name"])
-KEYS = (*_PLAIN, *CHOICES, "features", "split", *TABLES)
+KEYS = (*_PLAIN, *CHOICES, "features", "split", *TABLES, "trade")
 """The keys of a strategy, but `extends`."""
 
 
 def presumed() -> Node:
     """Return the lowest layer: the plugins used where a strategy names none, and the split."""
-    return plant({kind: {"use": name} for kind, name in {**USED, "split": Holdout.use}.items()})
+    used = {kind: {"use": name} for kind, name in {**USED, "split": Holdout.use}.items()}
+    broker = used.pop("broker")
+    return plant({**used, "trade": {"broker": broker}})
 
 
 @attrs.frozen
@@ -49,12 +52,13 @@ class Builder:
         choices = self._choices(pieces, merged)
         split = pieces.split(merged.get("split") or Node({}))
         features = pieces.features(merged.get("features"))
+        trade = TradeTable(pieces, self.collect).trade(merged.get("trade") or Node({}))
         instrument = self.instrument(called, merged) if (called := self._called(merged)) is not None else None
         pieces.together(choices["sizer"], choices["bracket"], merged.get("sizer"))
         pieces.seeing(choices["agent"], merged)
         if plain and instrument and tables["session"]:
             self._together(merged, plain, tables["session"], instrument)
-        if self.collect.findings or self.collect.partial or plain is None or instrument is None or split is None:
+        if self.collect.findings or self.collect.partial or not (plain and instrument and split and trade):
             return None
         return Strategy(
             name=name,
@@ -65,6 +69,7 @@ class Builder:
             lookback=plain.lookback,
             features=features,
             split=split,
+            trade=trade,
             requires=requires,
             written=self._written(learns=choices["agent"].learns),
             **choices,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mnqcore.market.instruments import Instrument
     from mnqcore.strategy.resolve import Node
     from mnqcore.strategy.settings import Costs, Env, Risk, Session, Split
+    from mnqcore.strategy.trade import Trade
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +72,7 @@ class Strategy:
     session: Session
     env: Env
     executor: Choice | None
+    trade: Trade
     requires: tuple[str, ...] = ()
     written: dict[str, Node | str] = attrs.field(factory=dict, repr=False)
 
@@ -101,7 +103,7 @@ class Strategy:
         """Return the sha256 (hex) of everything that can change a result.
 
         Names, comments, origins and plugin versions are left out; the order of the feature sets counts, since it is
-        the order of their columns.
+        the order of their columns. `trade` is no part of it: nothing in it changes a decision or a fill.
         """
         settings = {key: attrs.asdict(getattr(self, key)) for key in ("instrument", "costs", "risk", "session")}
         plugins = [[key, choice.name, choice.distribution, choice.params] for key, choice in self.choices.items()]

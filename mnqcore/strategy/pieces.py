@@ -14,6 +14,8 @@ from mnqcore.strategy.model import Choice
 from mnqcore.strategy.settings import SPLITS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnqcore.plugins import Plugins, Registered
     from mnqcore.strategy.collect import Collector
     from mnqcore.strategy.resolve import Node
@@ -23,7 +25,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 """What may name a strategy, an instrument or a feature set: it becomes a folder, or part of a column's name."""
 NAME_HINT = "letters, digits, - and _, at most 64"
 DROPPED = "none"
-"""The `use` of a feature set that a layer above wants no more."""
+"""The `use` of a feature set, or of alerts, that a layer above wants no more."""
 
 
 @attrs.frozen
@@ -45,31 +47,43 @@ class Pieces:
 
     def split(self, node: Node) -> Split | None:
         """Return how the bars are parted; None where that has a finding."""
-        known = ", ".join(SPLITS)
-        if (use := self._use(node, "split", f"known: {known}")) is None:
-            return None
-        if (cls := SPLITS.get(use.value)) is None:
-            self.collect.add(f"no split named {use.value!r}", use, hint=reading.unknown(use.value, list(SPLITS)))
-            return None
-        self.collect.note(cls, node, "split")
-        self.collect.written["split.use"] = use
-        split: Split | None = self.collect.read(cls, _without_use(node), node, f"split '{use.value}'")
+        split: Split | None = self.known(SPLITS, node, "split", "split")
         return split
+
+    def known(self, classes: Mapping[str, type], node: Node, table: str, word: str) -> Any:
+        """Return an instance of one of the core's own classes, `use` -> class; None where that has a finding."""
+        if (use := self._use(node, table, f"known: {', '.join(classes)}")) is None:
+            return None
+        if (cls := classes.get(use.value)) is None:
+            self.collect.add(f"no {word} named {use.value!r}", use, hint=reading.unknown(use.value, list(classes)))
+            return None
+        self.collect.note(cls, node, table)
+        self.collect.written[f"{table}.use"] = use
+        return self.collect.read(cls, _without_use(node), node, f"{word} '{use.value}'")
 
     def features(self, node: Node | None) -> dict[str, Choice]:
         """Return the feature sets by name, without those that are dropped."""
+        sets = self.named(node, "features", "a feature set", "one a set")
+        found = {name: self.choice("features", child, f"features.{name}") for name, child in sets.items()}
+        return {name: choice for name, choice in found.items() if choice}
+
+    def named(self, node: Node | None, table: str, word: str, each: str) -> dict[str, Node]:
+        """Return the tables of a table by their names, without those that are dropped.
+
+        `word` is how one of them is called, `each` how they are told apart.
+        """
         if node is not None and node.table is None:
-            message = f"features must be tables, one a set, was {reading.described(node.value)}"
-            self.collect.add(message, node, hint='features.NAME = { use = "..." }')
+            message = f"{table} must be tables, {each}, was {reading.described(node.value)}"
+            self.collect.add(message, node, hint=f'{table}.NAME = {{ use = "..." }}')
         found = {}
         for name, child in (node.table or {}).items() if node else ():
             use = child.get("use")
             if not NAME.fullmatch(name):
-                self.collect.add(f"a feature set cannot be called {name!r}", child, key=True, hint=NAME_HINT)
+                self.collect.add(f"{word} cannot be called {name!r}", child, key=True, hint=NAME_HINT)
             elif use and use.value == DROPPED:
-                self._nothing_else(child, name)
-            elif choice := self.choice("features", child, f"features.{name}"):
-                found[name] = choice
+                self._nothing_else(child, f"{table}.{name}")
+            else:
+                found[name] = child
         return found
 
     def together(self, sizer: Choice | None, bracket: Choice | None, node: Node | None) -> None:
@@ -147,10 +161,10 @@ class Pieces:
             return None
         return cls
 
-    def _nothing_else(self, node: Node, name: str) -> None:
+    def _nothing_else(self, node: Node, table: str) -> None:
         for key in node.table or {}:
             if key != "use":
-                message = f'features.{name} is dropped by use = "none": {key!r} means nothing'
+                message = f'{table} is dropped by use = "none": {key!r} means nothing'
                 self.collect.unknown(node, (key,), message, "remove it")
 
 

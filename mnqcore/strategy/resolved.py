@@ -9,11 +9,13 @@ import tomli_w
 
 from mnqcore.strategy.document import bare
 from mnqcore.strategy.findings import printable
+from mnqcore.strategy.trade import TradePlain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mnqcore.strategy.model import Strategy
+    from mnqcore.strategy.trade import Trade
 
 
 def write(strategy: Strategy, *, origins: bool = True) -> str:
@@ -34,7 +36,7 @@ def values(strategy: Strategy) -> dict[str, dict[str, Any]]:
     fees = {key: amount for key, amount in attrs.asdict(strategy.costs.commission).items() if amount}
     costs = {**attrs.asdict(strategy.costs, recurse=False), "commission": fees or {"per_contract": 0.0}}
     tables |= {"costs": costs, "risk": attrs.asdict(strategy.risk), "session": attrs.asdict(strategy.session)}
-    return tables | _learning(strategy)
+    return tables | _learning(strategy) | _trade(strategy.trade)
 
 
 def _learning(strategy: Strategy) -> dict[str, dict[str, Any]]:
@@ -44,6 +46,17 @@ def _learning(strategy: Strategy) -> dict[str, dict[str, Any]]:
     executor = {"use": strategy.executor.use, **strategy.executor.params}
     split = {"use": strategy.split.use, **attrs.asdict(strategy.split)}
     return {"split": split, "env": attrs.asdict(strategy.env), "executor": executor}
+
+
+def _trade(trade: Trade) -> dict[str, dict[str, Any]]:
+    """Return the table `trade`, and the tables in it."""
+    plain = {name: getattr(trade, name) for name in attrs.fields_dict(TradePlain)}
+    broker = {"use": trade.broker.use, **trade.broker.params}
+    alerts = {f"trade.alerts.{name}": {"use": one.use, **attrs.asdict(one)} for name, one in trade.alerts.items()}
+    further = {"trade.limits": attrs.asdict(trade.limits), "trade.heartbeat": attrs.asdict(trade.heartbeat)}
+    if trade.broker.cls is object:  # until one is built in
+        return {"trade": plain, **further, **alerts}
+    return {"trade": plain, "trade.broker": broker, **further, **alerts}
 
 
 def _lines(strategy: Strategy, origins: dict[str, str]) -> Iterator[str]:

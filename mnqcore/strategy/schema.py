@@ -18,9 +18,10 @@ from mnqcore.market.instruments import Instrument, catalogue
 from mnqcore.strategy.pieces import DROPPED, NAME
 from mnqcore.strategy.reading import settable, unwrapped
 from mnqcore.strategy.settings import CHOICES, FURTHER, SPLITS, TABLES, USED, Commission, Holdout, Plain, clock
+from mnqcore.strategy.trade import ALERTS, Beat, Limits, TradePlain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mnqcore.plugins import Plugins, Registered
 
@@ -35,7 +36,9 @@ _NAMES = f"^{NAME.pattern}$"
 def document(plugins: Plugins) -> tuple[Schema, list[str]]:
     """Return the schema, and the pieces of which it knows no parameters since they do not load."""
     broken: list[str] = []
-    kinds = {kind: _kind(kind, plugins, broken) for kind in (*CHOICES, "features")} | {"split": _split()}
+    kinds = {kind: _kind(kind, plugins, broken) for kind in (*CHOICES, "features", "broker")}
+    kinds |= {"split": _known(SPLITS, "how the bars are parted for a learner", Holdout.use)}
+    kinds |= {"alert": _known(ALERTS, "where alerts go", None, dropped=True)}
     strategy = _strategy()
     own = {"summary": strategy["summary"], "extends": {"type": "string", "description": "the strategy to start from"}}
     shared = {key: value for key, value in strategy.items() if key != "summary"}
@@ -55,10 +58,22 @@ def _strategy() -> dict[str, Schema]:
     plain = _fields(Plain)
     plain["instrument"]["examples"] = sorted(catalogue())
     plain["bar_size"]["pattern"] = "^[1-9][0-9]{0,3} (sec|min|hour|day)s?$"
-    tables = {key: _closed(_fields(cls), (inspect.getdoc(cls) or "").partition("\n")[0]) for key, cls in TABLES.items()}
+    tables = {key: _own(cls) for key, cls in TABLES.items()}
     kinds = {kind: {"$ref": f"#/definitions/{kind}"} for kind in (*CHOICES, "features", "split")}
     features = {**_named(kinds["features"]), "description": "one table a set; its columns become NAME.column"}
-    return {**plain, **kinds, "features": features, **tables}
+    return {**plain, **kinds, "features": features, **tables, "trade": _trade()}
+
+
+def _trade() -> Schema:
+    """Return the table `trade`; the tables with `use` in it stand in the definitions."""
+    alerts = {**_named({"$ref": "#/definitions/alert"}), "description": "one table for each way that alerts go"}
+    tables = {"limits": _own(Limits), "heartbeat": _own(Beat), "broker": {"$ref": "#/definitions/broker"}}
+    return _closed({**_fields(TradePlain), **tables, "alerts": alerts}, "with which broker and on which account")
+
+
+def _own(cls: type) -> Schema:
+    """Return the schema of a table that is read by a class of the core."""
+    return _closed(_fields(cls), (inspect.getdoc(cls) or "").partition("\n")[0])
 
 
 def _kind(kind: str, plugins: Plugins, broken: list[str]) -> Schema:
@@ -74,13 +89,15 @@ def _kind(kind: str, plugins: Plugins, broken: list[str]) -> Schema:
     return _using(known, anything, f"mnq list {kind}", USED.get(kind))
 
 
-def _split() -> Schema:
-    """Return the schema of the table that says how the bars are parted."""
+def _known(classes: Mapping[str, type], description: str, usual: str | None, *, dropped: bool = False) -> Schema:
+    """Return the schema of a table that names one of the core's own classes."""
     known: dict[tuple[str, ...], Schema] = {
-        (name,): _closed({"use": True, **_fields(cls)}, "") for name, cls in SPLITS.items()
+        (name,): _closed({"use": True, **_fields(cls)}, "") for name, cls in classes.items()
     }
-    anything = {name: True for cls in SPLITS.values() for name in parameters(cls)}
-    return _using(known, anything, "how the bars are parted for a learner", Holdout.use)
+    if dropped:
+        known[DROPPED,] = _closed({"use": True}, "")
+    anything = {name: True for cls in classes.values() for name in parameters(cls)}
+    return _using(known, anything, description, usual)
 
 
 def _using(known: dict[tuple[str, ...], Schema], anything: Schema, description: str, usual: str | None) -> Schema:

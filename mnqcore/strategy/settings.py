@@ -9,6 +9,7 @@ import attrs
 
 from mnqcore.api.parameters import param
 from mnqcore.market.instruments import MICRO, Instrument
+from mnqcore.strategy import trade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,6 +213,7 @@ FURTHER: dict[tuple[type, str], Callable[[Any], str | None]] = {
     (Instrument, "timezone"): zone,
     (Plain, "bar_size"): length,
     (Session, "no_entry_after"): clock,
+    **trade.FURTHER,
 }
 """(class, parameter) -> what is asked of it beyond type and range; returns the complaint, or None."""
 
@@ -233,7 +235,7 @@ CHOICES = ("data", "agent", "extractor", "reward", "bracket", "sizer", "executor
 
 USED = {
     "data": "synthetic", "extractor": "lstm", "reward": "trade-pnl", "bracket": "fixed", "sizer": "fixed",
-    "executor": "serial",
+    "executor": "serial", "broker": "simulated",
 }  # fmt: skip
 """Kind -> the plugin used where a strategy names none."""
 
@@ -243,5 +245,5 @@ LEARNING = frozenset(("extractor", "reward", "executor"))
 IDLE = frozenset(("lookback", "split", "extractor", "env", "executor"))
 """The keys that mean nothing where the agent is a rule."""
 
-LATER = frozenset(("feeds", "trade", "gates", "sweep", "on"))
+LATER = frozenset(("feeds", "gates", "sweep", "on"))
 """Keys that are planned, so that the message can say so."""
