@@ -100,7 +100,8 @@ def test_the_kernels_fills_make_the_kernels_books(seed):
 
     whole = by_kernel(case, len(case.tape) - 1)
     fields = [name for name in TRADE.names or () if name != "lane"]
-    assert [[int(row[name]) for name in fields] for row in whole.trades[0]] == [[row[name] for name in fields] for row in books.rows]  # fmt: skip
+    expected = [[int(row[name]) for name in fields] for row in whole.trades[0]]
+    assert [[row[name] for name in fields] for row in books.rows] == expected
     assert books.denied[:, 1:].tolist() == whole.denied[:, 1:].tolist()
 
 

@@ -134,10 +134,8 @@ class Books:
     def decide(self, now: Records, order: Records, following: Records, action: int) -> Decision:
         """Take an action through market rules and sizer; nothing but what is counted changes.
 
-        Args:
-            now, order: BAR and ORDER (1,) of the bar that closed last.
-            following: BAR (1,), what the clock says of the next.
-            action: the agent's.
+        `now`, `order`: BAR and ORDER (1,) of the bar that closed last. `following`: BAR (1,), what the clock says of
+        the next. `action`: the agent's.
         """
         from mnqcore.simulator.booking import decide_at_close
         from mnqcore.simulator.decision import ASKS

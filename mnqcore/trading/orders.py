@@ -1,0 +1,209 @@
+"""What we remember of our orders: folded from what was intended and from what the broker told, in whatever order.
+
+Events may come twice, late, or before their acknowledgement. The position is the sum of executions, never of states;
+an order that has ended stays so, but for an execution that comes after it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mnqcore.api.port import (
+    Accepted,
+    Cancelled,
+    Charged,
+    Execution,
+    Filled,
+    Parked,
+    Rejected,
+    Resized,
+    Role,
+    Status,
+    Unknown,
+    Working,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnqcore.api.port import Event, Order, OrderState
+
+_STATUS = {Accepted: Status.PENDING, Working: Status.WORKING, Cancelled: Status.CANCELLED, Rejected: Status.REJECTED,
+           Unknown: Status.UNKNOWN}  # fmt: skip
+
+
+@attrs.define(kw_only=True)
+class Tracked:
+    """An order of ours.
+
+    `reason`: ExitReason of an exit. `bar`: start of the bar at whose close it was decided, UTC ns. `risk`: ticks to the
+    stop, of an entry. `contracts`: what it is for now. `sent`: it went out, or may have. `acked`: the broker has said
+    that it has it. `cancelling`: its cancellation was asked for. `parked`: the broker has it, but not at work.
+    """
+
+    order: Order
+    bar: int
+    reason: int = 0
+    risk: int = 0
+    contracts: int = 0
+    status: Status = Status.PENDING
+    sent: bool = False
+    acked: bool = False
+    cancelling: bool = False
+    parked: bool = False
+    executions: dict[str, Execution] = attrs.field(factory=dict)
+
+    @property
+    def filled(self) -> int:
+        """Contracts filled."""
+        return sum(one.contracts for one in self.executions.values())
+
+    @property
+    def alive(self) -> bool:
+        """Whether something more may come of it."""
+        return self.sent and not self.status.ended
+
+    @property
+    def remaining(self) -> int:
+        """Contracts that may still be filled; 0 once it has ended."""
+        return max(self.contracts - self.filled, 0) if self.alive else 0
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it stands in the market."""
+        return self.alive and self.status is Status.WORKING and not self.parked
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """What an execution changed: signed contracts that came (+) or went (-) at a price, of an order."""
+
+    tracked: Tracked
+    execution: Execution
+    contracts: int
+    corrects: bool = False
+
+
+class Orders:
+    """All orders of a session, by ref, and what they came to."""
+
+    def __init__(self) -> None:
+        self.by_ref: dict[str, Tracked] = {}
+        self.foreign: dict[str, Execution] = {}
+        """Executions of orders that are none of ours."""
+        self.fees: dict[str, int] = {}
+        """Execution -> what the broker charged, micro-units."""
+
+    def intend(self, order: Order, *, bar: int, reason: int = 0, risk: int = 0) -> Tracked:
+        """Remember an order that is about to be sent."""
+        tracked = Tracked(order=order, bar=bar, reason=reason, risk=risk, contracts=order.contracts)
+        self.by_ref[order.ref] = tracked
+        return tracked
+
+    def mark_sent(self, refs: list[str]) -> None:
+        """Note that orders went out, or may have."""
+        for ref in refs:
+            self.by_ref[ref].sent = True
+
+    def never_sent(self, ref: str) -> None:
+        """Note that an order never reached the broker."""
+        tracked = self.by_ref[ref]
+        tracked.sent, tracked.status = True, Status.REJECTED
+
+    def apply(self, event: Event) -> Change | None:
+        """Take in an event; returns what it changed of the position, None where it changed nothing."""
+        if isinstance(event, Filled):
+            return self._execution(event.execution)
+        if isinstance(event, Charged):
+            self.fees[event.execution] = event.commission
+            return None
+        tracked = self.by_ref.get(getattr(event, "ref", ""))
+        if tracked is not None:
+            self._status(tracked, event)
+        return None
+
+    def settle(self, state: OrderState) -> None:
+        """Take the broker's answer to a question for the truth of how an order stands; fills come as executions."""
+        tracked = self.by_ref.get(state.ref)
+        if tracked is None:
+            return
+        tracked.sent = tracked.acked = True
+        if not tracked.status.ended:
+            tracked.status, tracked.contracts = state.status, state.contracts
+            tracked.parked = state.status is Status.PENDING and tracked.order.parent is None
+
+    def _status(self, tracked: Tracked, event: Event) -> None:
+        tracked.sent = True
+        tracked.acked = tracked.acked or not isinstance(event, Unknown)
+        if tracked.status.ended:
+            return
+        if isinstance(event, Resized):
+            tracked.contracts = event.contracts
+        elif isinstance(event, Parked):
+            tracked.parked = True
+        elif isinstance(event, Accepted):
+            if tracked.status is Status.UNKNOWN:
+                tracked.status = Status.PENDING
+        else:
+            tracked.status = _STATUS[type(event)]
+            tracked.parked = tracked.parked and not isinstance(event, Working)
+
+    def _execution(self, execution: Execution) -> Change | None:
+        """Count an execution once; a higher revision of it replaces what was counted."""
+        if execution.commission is not None:
+            self.fees[execution.id] = execution.commission
+        tracked = self.by_ref.get(execution.ref)
+        known = self.foreign if tracked is None else tracked.executions
+        before = known.get(execution.id)
+        if before is not None and before.revision >= execution.revision:
+            return None
+        known[execution.id] = execution
+        if tracked is None:
+            return None
+        tracked.sent = tracked.acked = True
+        if tracked.filled >= tracked.contracts:
+            tracked.status = Status.FILLED
+        elif tracked.status is Status.FILLED:  # a bust: what of it is left is for the broker to say
+            tracked.status = Status.UNKNOWN
+        change = execution.contracts - (before.contracts if before else 0)
+        return Change(
+            tracked=tracked, execution=execution, contracts=execution.side * change, corrects=before is not None
+        )
+
+    # What follows from them.
+
+    def position(self) -> dict[str, int]:
+        """Return contract -> signed contracts, the sum of all executions of ours, without those that are 0."""
+        found: dict[str, int] = {}
+        for tracked in self.by_ref.values():
+            for one in tracked.executions.values():
+                found[one.contract] = found.get(one.contract, 0) + one.side * one.contracts
+        return {contract: contracts for contract, contracts in found.items() if contracts}
+
+    def alive(self, *roles: Role) -> Iterator[Tracked]:
+        """Yield orders of which something may still come, of these roles or of all."""
+        for tracked in self.by_ref.values():
+            if tracked.alive and (not roles or tracked.order.role in roles):
+                yield tracked
+
+    def unsettled(self) -> list[Tracked]:
+        """Return orders that were intended or sent, and of which the broker's last word is not known."""
+        return [one for one in self.by_ref.values() if not one.status.ended]
+
+    def cover(self, contract: str, side: int) -> int:
+        """Return contracts of a position on `side` that stops at work would close."""
+        return sum(
+            one.remaining
+            for one in self.alive(Role.STOP)
+            if one.at_work and one.order.contract == contract and one.order.side == -side
+        )
+
+    def exposed(self, contract: str, side: int) -> int:
+        """Return the largest position on `side` that what is held and what is at work could come to."""
+        held = self.position().get(contract, 0) * side
+        entries = sum(
+            one.remaining for one in self.alive(Role.ENTRY) if one.order.contract == contract and one.order.side == side
+        )
+        return max(held, 0) + entries
