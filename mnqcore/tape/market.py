@@ -11,10 +11,11 @@ import attrs
 import numpy as np
 import pandas as pd
 
-from mnqcore.api.values import ExitReason, MarketView
+from mnqcore.api.values import MarketView
 from mnqcore.errors import DataError
 from mnqcore.market.calendar import Calendar
 from mnqcore.market.rolls import stitch
+from mnqcore.tape.clock import NEVER, mark
 from mnqcore.tape.records import BAR, NO_PRICE, ORDER
 
 if TYPE_CHECKING:
@@ -28,11 +29,8 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-_NEVER = 1 << 31  # bars
-_FOREVER = np.iinfo(np.int64).max  # nanoseconds
 _HIGHEST = 1 << 31  # ticks
 _PRICES = ("open", "high", "low", "close")
-_SEARCH = pd.Timedelta(days=10)  # no market is closed for longer: the session before a roll lies within
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -103,7 +101,11 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
         located = calendar.locate(pd.DatetimeIndex(joined.bars.index))
     tape, orders = _records(joined, located, instrument)
     contracts = _contracts(joined.bars)
-    _mark_clock(tape, orders, located, joined.rolls, calendar, session, int(bar_size.as_unit("ns").value))
+    rolls = [int(roll.time.as_unit("ns").value) for roll in joined.rolls]
+    start, size = orders["time"].copy(), int(bar_size.as_unit("ns").value)  # in one piece: it is read often
+    to_flat = mark(tape, start, located, rolls, calendar, session, size)
+    if to_flat is not None:
+        orders["bars_to_flat"] = to_flat
     return Market(
         instrument=instrument,
         calendar=calendar,
@@ -140,7 +142,7 @@ def _records(joined: Stitched, located: Located, instrument: Instrument) -> tupl
     days = np.zeros(len(bars), np.int32)
     np.cumsum(located.day[1:] != located.day[:-1], out=days[1:])
     times = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
-    highest = fill(tape, orders, *prices.values(), times, days, instrument.tick_size, _NEVER)
+    highest = fill(tape, orders, *prices.values(), times, days, instrument.tick_size, NEVER)
     if highest > _HIGHEST:
         raise _unreckonable(prices, bars.index, instrument)
     other = np.flatnonzero(joined.carry_open != prices["open"])  # the first bar of a contract; NaN differs as well
@@ -174,53 +176,6 @@ def _contracts(bars: pd.DataFrame) -> NDArray[np.object_]:
     if "contract" not in bars:
         return np.broadcast_to(np.array("", dtype=object), len(bars))
     return bars["contract"].to_numpy(dtype=object)
-
-
-def _mark_clock(
-    tape: NDArray[np.void], orders: NDArray[np.void], located: Located, rolls: tuple[Roll, ...], calendar: Calendar,
-    session: Session, size: int,
-) -> None:  # fmt: skip
-    """Fill in the fields that follow from calendar and roll times."""
-    start = orders["time"].copy()  # in one piece: it is read often
-    lead = session.flat_lead * size
-    to_flat = np.full(len(start), _FOREVER, np.int64)
-    if session.flat_by_close:
-        to_flat = located.flat_close - lead - start
-        tape["flat"][to_flat <= 0] = ExitReason.SESSION
-        tape["missed"][1:] = located.session[1:] != located.session[:-1]
-        tape["late"][start + size >= located.close] = 2  # nothing is sent into a closed market
-    starts = [roll.time.as_unit("ns").value for roll in rolls]
-    for roll in rolls:
-        end, before = _last_moment(roll.time, calendar), start < roll.time.as_unit("ns").value
-        tape["flat"][(start >= end - lead) & before] = ExitReason.ROLL
-        to_flat[before] = np.minimum(to_flat[before], end - lead - start[before])
-    first = np.unique(np.searchsorted(start, np.array(starts, np.int64)))
-    first = first[first < len(start)]
-    tape["rolled"][first] = 1
-    tape["missed"][first] = 1
-    if session.flat_by_close or rolls:
-        orders["bars_to_flat"] = np.where(to_flat == _FOREVER, _NEVER, np.maximum(to_flat, 0) // size)
-    if session.no_entry_after is not None:
-        limit = _minutes(session.no_entry_after, calendar.instrument.day_start) * 60
-        local = pd.DatetimeIndex(start, tz="UTC").tz_convert(calendar.instrument.timezone)
-        begin = _minutes(calendar.instrument.day_start, "00:00") * 60
-        began = (local.hour * 3600 + local.minute * 60 + local.second - begin) % 86_400
-        # The size comes after the remainder: the bar that closes a trading day closes 24 hours into it.
-        tape["late"][(np.asarray(began) + size / 1e9 > limit) & (tape["late"] == 0)] = 1
-
-
-def _last_moment(time: pd.Timestamp, calendar: Calendar) -> int:
-    """Return when the old contract can last be traded, UTC ns: the close before a roll, or a roll within a session."""
-    sessions = calendar.sessions(time - _SEARCH, time)
-    closes = sessions.loc[sessions["open"] < time, "flat_close"]
-    moment = min(closes.iloc[-1], time) if len(closes) else time
-    return int(moment.as_unit("ns").value)
-
-
-def _minutes(clock: str, since: str) -> int:
-    """Return minutes from one time of day to another, over midnight if need be."""
-    (hour, minute), (from_hour, from_minute) = (map(int, text.split(":")) for text in (clock, since))
-    return (hour * 60 + minute - from_hour * 60 - from_minute) % 1440
 
 
 def _view(joined: Stitched, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta) -> MarketView:
