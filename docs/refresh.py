@@ -91,9 +91,9 @@ def _range(one: Parameter) -> str:
 
 def _settings(name: str) -> Callable[[], list[str]]:
     def made() -> list[str]:
-        from mnqcore.strategy import settings
+        from mnqcore.strategy import settings, trade
 
-        return _parameters(getattr(settings, name))
+        return _parameters(getattr(settings, name, None) or getattr(trade, name))
 
     return made
 
@@ -196,11 +196,16 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "settings commission": _settings("Commission"),
     "settings costs": _settings("Costs"),
     "settings env": _settings("Env"),
+    "settings heartbeat": _settings("Beat"),
     "settings holdout": _settings("Holdout"),
+    "settings limits": _settings("Limits"),
+    "settings log": _settings("Log"),
     "settings plain": _settings("Plain"),
     "settings risk": _settings("Risk"),
     "settings session": _settings("Session"),
+    "settings trade": _settings("TradePlain"),
     "settings walk-forward": _settings("WalkForward"),
+    "settings webhook": _settings("Webhook"),
 }
 """Name in a page -> what makes its lines."""
 
