@@ -6,75 +6,28 @@ A SQLite file on a local disk. Its header says whose it is and never changes; it
 
 from __future__ import annotations
 
-import json
-import math
+import errno
 import sqlite3
 import time
-from enum import Enum
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from mnqcore.errors import DataError, JournalBroken, MnqError
 from mnqcore.trading import journal_file
+from mnqcore.trading.journal_rows import KINDS, SCHEMA, Entry, Event, Header, finite, from_row, header_of, texts, to_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
 __all__ = ["FILE", "KINDS", "SCHEMA", "Entry", "Event", "Header", "Journal", "JournalBroken", "finite"]
 
-SCHEMA = journal_file.SCHEMA
-"""The format of a journal."""
 FILE = "journal.sqlite"
 """What the journal of a session or a run is called."""
-KINDS = (
-    "start", "state", "anchor", "bar", "odd-bar", "decision", "intent", "sent", "cancel", "event", "denied",
-    "operator", "alert", "reconciled", "report", "end",
-)  # fmt: skip
-"""What a session writes."""
 _ROW = "seq, time, mono, kind, data, crc"
 _INSERT = f"INSERT INTO events ({_ROW}) VALUES (?, ?, ?, ?, ?, ?)"
 _AT_ONCE = 500  # events read in one go: what is read stands still, what is written goes on
-
-
-@attrs.frozen
-class Entry:
-    """What is to be written: `data` becomes JSON, in which NaN is an error (see `finite`)."""
-
-    kind: str
-    data: Mapping[str, Any]
-
-
-@attrs.frozen
-class Event:
-    """What was written. `time`: UTC nanoseconds of the session's clock. `mono`: nanoseconds since the machine began."""
-
-    seq: int
-    time: int
-    mono: int
-    kind: str
-    data: dict[str, Any]
-
-
-@attrs.frozen(kw_only=True)
-class Header:
-    """Whose journal it is. `session`: eight hex digits that begin its refs. `created`: UTC nanoseconds.
-
-    `instrument`: the facts of the instrument (`tick_size`, ...). `versions`: name -> version.
-    """
-
-    account: str
-    mode: str
-    strategy: str
-    digest: str
-    session: str = attrs.field(validator=attrs.validators.matches_re(r"[0-9a-f]{8}"))
-    instrument: Mapping[str, Any]
-    versions: Mapping[str, str]
-    created: int
-    schema: str = SCHEMA
 
 
 class Journal:
@@ -101,7 +54,7 @@ class Journal:
         try:
             if path.exists():
                 raise DataError("there is a journal already", where=str(path), next="a session goes on with its own")
-            journal_file.make(path, _texts(header))
+            journal_file.make(path, texts(header))
             return cls(path, header, journal_file.connect(path, writes=True), lease)
         except BaseException:
             lease.release()
@@ -139,14 +92,14 @@ class Journal:
         """
         db = journal_file.connect(path, writes=False)
         try:
-            return cls(path, _header(journal_file.read_header(db, path), path), db)
+            return cls(path, header_of(journal_file.read_header(db, path), path), db)
         except BaseException:
             db.close()
             raise
 
     @classmethod
     def _checked(cls, path: Path, db: sqlite3.Connection, lease: journal_file.Lease) -> Journal:
-        header = _header(journal_file.read_header(db, path), path)
+        header = header_of(journal_file.read_header(db, path), path)
         journal_file.examine(db, path)
         journal = cls(path, header, db, lease)
         for seq, event in enumerate(journal.events(), start=1):
@@ -171,7 +124,7 @@ class Journal:
         if self._trouble:
             raise self._failure()
         mono = time.monotonic_ns()
-        rows = [_row(seq, now, mono, entry) for seq, entry in enumerate(entries, start=self._last + 1)]
+        rows = [to_row(seq, now, mono, entry) for seq, entry in enumerate(entries, start=self._last + 1)]
         if not rows:
             return []
         try:
@@ -205,7 +158,7 @@ class Journal:
             journal_file.examine(db, self.path)
             (self._last,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         except (MnqError, sqlite3.Error) as error:
-            self._trouble = str(error)
+            self._trouble = error.facts.get("found", error.what) if isinstance(error, MnqError) else str(error)
             db.close()
             return False
         self._db.close()
@@ -221,13 +174,13 @@ class Journal:
         wanted = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
         query = f"SELECT {_ROW} FROM events WHERE seq > ? {wanted} ORDER BY seq LIMIT {_AT_ONCE}"
         while rows := self._fetch(query, after, *kinds):
-            yield from (self._event(row) for row in rows)
+            yield from (from_row(row, self.path) for row in rows)
             after = rows[-1][0]
 
     def last(self, kind: str) -> Event | None:
         """Return the latest event of a kind."""
         rows = self._fetch(f"SELECT {_ROW} FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", kind)
-        return self._event(rows[0]) if rows else None
+        return from_row(rows[0], self.path) if rows else None
 
     def count(self, kind: str) -> int:
         """Return how many events of a kind there are."""
@@ -243,7 +196,7 @@ class Journal:
         partial.unlink(missing_ok=True)
         try:
             if path.exists():
-                raise FileExistsError(0, "there is such a file")
+                raise FileExistsError(errno.EEXIST, "there is such a file")
             self._db.execute("VACUUM INTO ?", (str(partial),))
             journal_file.put(partial, path)
         except (OSError, sqlite3.Error) as error:
@@ -290,46 +243,6 @@ class Journal:
     def _fetch(self, query: str, *values: object) -> list[Any]:
         with journal_file.reading(self.path):
             return self._db.execute(query, values).fetchall()
-
-    def _event(self, row: tuple[int, int, int, str, str, int]) -> Event:
-        *parts, crc = row
-        if journal_file.checksum(*parts) != crc:
-            raise journal_file.damaged(self.path, f"event {row[0]} is not as it was written")
-        return Event(*row[:4], json.loads(row[4]))
-
-
-def finite(values: Iterable[float]) -> list[float | None]:
-    """Return numbers as JSON can hold them: None for each that is not finite."""
-    return [float(value) if math.isfinite(value) else None for value in values]
-
-
-def _row(seq: int, now: int, mono: int, entry: Entry) -> tuple[int, int, int, str, str, int]:
-    data = json.dumps(entry.data, allow_nan=False, separators=(",", ":"), default=_plain)
-    return seq, now, mono, entry.kind, data, journal_file.checksum(seq, now, mono, entry.kind, data)
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON knows of a value: an enum's value, a number of numpy as Python's."""
-    if isinstance(value, Enum):
-        return value.value
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        return value.item()
-    raise TypeError(f"a journal holds no {type(value).__name__}")
-
-
-def _texts(header: Header) -> dict[str, str]:
-    fields = {field.name: getattr(header, field.name) for field in attrs.fields(Header)}
-    return {
-        name: value if isinstance(value, str) else json.dumps(value, allow_nan=False) for name, value in fields.items()
-    }
-
-
-def _header(texts: dict[str, str], path: Path) -> Header:
-    try:
-        read = {name: json.loads(texts[name]) for name in ("instrument", "versions", "created")}
-        return Header(**{**texts, **read})
-    except (KeyError, TypeError, ValueError) as error:
-        raise journal_file.damaged(path, f"its header: {error}") from error
 
 
 def _refuse_others(journal: Journal, account: str | None, mode: str | None) -> None:

@@ -101,6 +101,7 @@ def make(path: Path, header: dict[str, str]) -> None:
         with contextlib.suppress(FileNotFoundError):  # a process was killed here
             partial.unlink()
         with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")
             for name, sql in _MADE.items():
@@ -212,7 +213,9 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise damaged(path, str(error)) from error
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise damaged(path, str(error)) from error
+        raise DataError("the journal cannot be read", where=str(path), found=str(error)) from error
 
 
 def damaged(path: Path, found: str) -> DataError:
@@ -244,7 +247,8 @@ def _uri(path: Path, *, writes: bool) -> str:
     if writes:
         return f"{whole.as_uri()}?mode=rw"
     # Where nobody has it open there is no log, and reading must not make one: runs that have ended stay as they are.
-    return f"{whole.as_uri()}?mode=ro" + ("" if whole.with_name(f"{whole.name}-wal").exists() else "&immutable=1")
+    logged = any(whole.with_name(f"{whole.name}{end}").exists() for end in ("-wal", "-journal"))
+    return f"{whole.as_uri()}?mode=ro" + ("" if logged else "&immutable=1")
 
 
 def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
