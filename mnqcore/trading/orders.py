@@ -78,12 +78,16 @@ class Tracked:
 
 @attrs.frozen(kw_only=True)
 class Change:
-    """What an execution changed: signed contracts that came (+) or went (-) at a price, of an order."""
+    """What an execution changed: signed contracts that came (+) or went (-) at a price, of an order.
+
+    `corrects`: it replaces what was counted before, at `before_price`.
+    """
 
     tracked: Tracked
     execution: Execution
     contracts: int
     corrects: bool = False
+    before_price: int = 0
 
 
 class Orders:
@@ -169,7 +173,11 @@ class Orders:
             tracked.status = Status.UNKNOWN
         change = execution.contracts - (before.contracts if before else 0)
         return Change(
-            tracked=tracked, execution=execution, contracts=execution.side * change, corrects=before is not None
+            tracked=tracked,
+            execution=execution,
+            contracts=execution.side * change,
+            corrects=before is not None,
+            before_price=before.price if before else execution.price,
         )
 
     # What follows from them.

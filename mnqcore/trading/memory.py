@@ -1,0 +1,214 @@
+"""What a session remembers and is about to do: orders, books, state, and an outbox that opens once the journal has it.
+
+Whatever happens is noted first. `commit` writes the notes in one piece and only then hands out what was decided on
+them, so that nothing is sent that a restart would not know of.
+"""
+
+from __future__ import annotations
+
+import collections
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mnqcore.api.port import BracketOrder, Order, Role
+from mnqcore.errors import JournalBroken
+from mnqcore.trading.journal import Entry
+from mnqcore.trading.world import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mnqcore.trading.books import Books
+    from mnqcore.trading.journal import Journal
+    from mnqcore.trading.orders import Orders, Tracked
+
+
+class State(Enum):
+    """How a session stands. Only ACTIVE opens risk; HALTED needs a person."""
+
+    DISCONNECTED = "DISCONNECTED"
+    CONNECTING = "CONNECTING"
+    RECONCILING = "RECONCILING"
+    ACTIVE = "ACTIVE"
+    DEGRADED = "DEGRADED"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+@attrs.frozen
+class Submit:
+    """Send these orders as one."""
+
+    bracket: BracketOrder
+
+
+@attrs.frozen
+class Cancel:
+    """Ask the broker to cancel an order."""
+
+    ref: str
+
+
+@attrs.frozen
+class Query:
+    """Ask the broker for all it knows, and compare."""
+
+    why: str
+
+
+@attrs.frozen
+class Alert:
+    """Tell a person."""
+
+    level: str
+    message: str
+
+
+@attrs.frozen
+class Closed:
+    """A round trip has ended: fields of the simulator's TRADE."""
+
+    trade: Mapping[str, int]
+
+
+Effect = Submit | Cancel | Query | Alert | Closed
+"""What a session wants done."""
+_REDUCING = frozenset((Role.EXIT, Role.STOP))
+
+
+@attrs.define(kw_only=True)
+class Memory:
+    """The session's memory.
+
+    `session`: eight hex digits that begin its refs; `number`: of the last one used. `now`: the session's clock, UTC ns;
+    `mono`: seconds that only ever rise. `sent_at`: ref -> `mono` when it went out, while it is not answered.
+    `entries_sent`: (time, trading day) of each entry.
+    """
+
+    journal: Journal
+    orders: Orders
+    books: Books
+    session: str
+    number: int = 0
+    state: State = State.DISCONNECTED
+    why: str = ""
+    now: int = 0
+    mono: float = 0.0
+    rejections: int = 0
+    sent_at: dict[str, float] = attrs.field(factory=dict)
+    entries_sent: collections.deque[tuple[int, int]] = attrs.field(factory=lambda: collections.deque(maxlen=5_000))
+    _notes: list[Entry] = attrs.field(factory=list)
+    _outbox: list[Effect] = attrs.field(factory=list)
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Remember something for the journal."""
+        self._notes.append(Entry(kind, data))
+
+    def turn(self, state: State, why: str) -> None:
+        """Change the state; HALTED is left only by `resume`."""
+        if state is self.state or (self.state is State.HALTED and state is not State.HALTED):
+            return
+        self.state, self.why = state, why
+        self.note("state", state=state.value, why=why)
+
+    def halt(self, why: str) -> None:
+        """Open nothing any more until a person says so."""
+        if self.state is not State.HALTED:
+            self.turn(State.HALTED, why)
+            self.alert("error", f"HALTED: {why}")
+
+    def resume(self, why: str) -> None:
+        """Leave HALTED, by a person's word; everything is compared with the broker first."""
+        self.state, self.why, self.rejections = State.RECONCILING, why, 0
+        self.note("state", state=self.state.value, why=why)
+        self.ask(why)
+
+    def alert(self, level: str, message: str) -> None:
+        """Tell a person."""
+        self.note("alert", level=level, message=message)
+        self._outbox.append(Alert(level, message))
+
+    def ask(self, why: str) -> None:
+        """Ask the broker for all it knows."""
+        if not any(isinstance(effect, Query) for effect in self._outbox):
+            self._outbox.append(Query(why))
+
+    def closed(self, trade: Mapping[str, int]) -> None:
+        """Tell of a round trip."""
+        self._outbox.append(Closed(trade))
+
+    def next_ref(self) -> str:
+        """Return a ref that was never used."""
+        self.number += 1
+        return f"{self.session}-{self.number}"
+
+    def submit(self, *orders: Order, bar: int, reason: int = 0, risk: int = 0) -> None:
+        """Intend orders and have them sent as one once the journal holds the intent."""
+        for order in orders:
+            self.orders.intend(order, bar=bar, reason=reason, risk=risk if order.role is Role.ENTRY else 0)
+            self.note(
+                "intent",
+                **attrs.asdict(order, value_serializer=_plain),
+                bar=bar,
+                reason=reason,
+                risk=risk if order.role is Role.ENTRY else 0,
+            )
+        self.orders.mark_sent([order.ref for order in orders])
+        self.sent_at |= dict.fromkeys((order.ref for order in orders), self.mono)
+        self._outbox.append(Submit(BracketOrder(orders=orders)))
+
+    def cancel(self, tracked: Tracked, why: str) -> None:
+        """Ask once for an order to be cancelled."""
+        if tracked.alive and not tracked.cancelling:
+            tracked.cancelling = True
+            self.note("cancel", ref=tracked.order.ref, why=why)
+            self._outbox.append(Cancel(tracked.order.ref))
+
+    def sent_since(self, since: int) -> int:
+        """Return how many entries were sent since a time, UTC ns."""
+        return sum(1 for time, _ in self.entries_sent if time > since)
+
+    def sent_on(self, day: int) -> int:
+        """Return how many entries were sent on a trading day."""
+        return sum(1 for _, on in self.entries_sent if on == day)
+
+    def sent_last_minute(self) -> int:
+        """Return how many entries were sent in the last minute of the session's clock."""
+        return self.sent_since(self.now - 60 * SECOND)
+
+    def commit(self) -> list[Effect]:
+        """Write what was noted, and return what is to be done.
+
+        Where the journal cannot be written no order that opens is handed out: the session halts, but orders that
+        reduce, and cancellations, go on from memory.
+        """
+        notes, self._notes = self._notes, []
+        if notes:
+            try:
+                self.journal.write(*notes, now=self.now)
+            except JournalBroken as error:
+                self._notes = []
+                self._halt_without_journal(str(error))
+        effects, self._outbox = self._outbox, []
+        return effects
+
+    def _halt_without_journal(self, why: str) -> None:
+        if self.state is not State.HALTED:
+            self.state, self.why = State.HALTED, f"the journal cannot be written: {why}"
+            self._outbox.append(Alert("error", f"HALTED: {self.why}"))
+        kept: list[Effect] = []
+        for effect in self._outbox:
+            if isinstance(effect, Submit) and any(order.role not in _REDUCING for order in effect.bracket.orders):
+                for order in effect.bracket.orders:
+                    self.orders.never_sent(order.ref)
+                    self.sent_at.pop(order.ref, None)
+                continue
+            kept.append(effect)
+        self._outbox = kept
+
+
+def _plain(_instance: type, _field: attrs.Attribute[Any] | None, value: Any) -> Any:
+    """Return a value as JSON holds it."""
+    return value.value if isinstance(value, Enum) else value
