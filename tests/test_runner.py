@@ -484,18 +484,18 @@ def test_other_weights_features_and_windows_are_other_files(world, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_only_the_four_newest_are_kept(world, tmp_path):
+def test_only_the_sixteen_newest_are_kept(world, tmp_path):
     policy = made(Plain, world)
-    windows = [Window(first=LOOKBACK - 1, last=last) for last in range(40, 46)]
-    for window in windows[:4]:
+    windows = [Window(first=LOOKBACK - 1, last=last) for last in range(40, 58)]
+    for window in windows[:16]:
         latents(policy, world.features, LOOKBACK, window, tmp_path)
     before = set(tmp_path.iterdir())
     latents(policy, world.features, LOOKBACK, windows[0], tmp_path)  # used again: newest of all
-    for window in windows[4:]:
+    for window in windows[16:]:
         latents(policy, world.features, LOOKBACK, window, tmp_path)
     after = set(tmp_path.iterdir())
 
-    assert len(before) == len(after) == 4
+    assert len(before) == len(after) == 16
     shown = policy.features_extractor.network.shown
     shown.clear()
     latents(policy, world.features, LOOKBACK, windows[0], tmp_path)
