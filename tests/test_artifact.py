@@ -22,6 +22,7 @@ from mnqcore.api.values import ModelSpec, ObservationSpec
 from mnqcore.errors import DataError, MnqError, PluginError, UsageError
 from mnqcore.market.instruments import catalogue
 from mnqcore.plugins import load as load_plugins
+from mnqcore.plugins.provenance import sha256_of_file
 from mnqcore.strategy.model import Choice
 from mnqcore.tape.scaler import Scaler
 
@@ -311,7 +312,7 @@ class TestRoundTrip:
         again = artifact.load(tmp_path / "model", plugins)
 
         assert again.report == Report(bit_equal=True)
-        assert again.sha256 == files.sha256_of_file(tmp_path / "model" / "manifest.json")
+        assert again.sha256 == sha256_of_file(tmp_path / "model" / "manifest.json")
         assert again.agent.params == choice.params
         windows = torch.randn(20, 50, table.shape[1])
         assert torch.equal(again.learner.policy.encode(windows), learner.policy.encode(windows))
@@ -413,7 +414,7 @@ class TestFilesThatAreRefused:
     def test_a_path_that_leads_out(self, name, copied, plugins, tmp_path):
         (tmp_path / "outside.json").write_text("{}")
         manifest = json.loads((copied / "manifest.json").read_text())
-        manifest["files"][name] = {"bytes": 2, "sha256": files.sha256_of_file(tmp_path / "outside.json")}
+        manifest["files"][name] = {"bytes": 2, "sha256": sha256_of_file(tmp_path / "outside.json")}
         whole = {key: value for key, value in manifest.items() if key != "sha256"}
         files.write_json(copied / "manifest.json", {**whole, "sha256": files._sum(whole)})
 

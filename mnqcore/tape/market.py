@@ -13,6 +13,7 @@ import pandas as pd
 
 from mnqcore.api.values import ExitReason, MarketView
 from mnqcore.errors import DataError
+from mnqcore.market.bars import PRICES
 from mnqcore.market.calendar import Calendar
 from mnqcore.market.rolls import stitch
 from mnqcore.tape.records import BAR, NO_PRICE, ORDER
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _NEVER = 1 << 31  # bars
 _FOREVER = np.iinfo(np.int64).max  # nanoseconds
 _HIGHEST = 1 << 31  # ticks
-_PRICES = ("open", "high", "low", "close")
 _SEARCH = pd.Timedelta(days=10)  # no market is closed for longer: the session before a roll lies within
 
 
@@ -136,7 +136,7 @@ def _records(joined: Stitched, located: Located, instrument: Instrument) -> tupl
 
     bars = joined.bars
     tape, orders = _blank(len(bars))
-    prices = {name: bars[name].to_numpy(np.float64) for name in _PRICES}
+    prices = {name: bars[name].to_numpy(np.float64) for name in PRICES}
     days = np.zeros(len(bars), np.int32)
     np.cumsum(located.day[1:] != located.day[:-1], out=days[1:])
     times = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
@@ -226,5 +226,5 @@ def _minutes(clock: str, since: str) -> int:
 def _view(joined: Stitched, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta) -> MarketView:
     bars = joined.bars
     if joined.rolls:
-        bars = bars.assign(**{name: bars[name] * joined.factor for name in _PRICES})
+        bars = bars.assign(**{name: bars[name] * joined.factor for name in PRICES})
     return MarketView(bars=bars, factor=joined.factor, instrument=instrument, calendar=calendar, bar_size=bar_size)
