@@ -341,6 +341,19 @@ def test_only_later_bars_are_tested_where_there_are_more(bars, home, tmp_path):
     assert late.equity[shared].equals(early.equity[shared])
 
 
+def test_where_the_bars_end_before_a_fold_the_folds_before_trade_to_the_end(bars, home, tmp_path):
+    settings = (*WALK, "seed=1")
+    walked = learn(home, *settings, *from_file(tmp_path, bars, "all"))
+    second = moment(walked.metrics["learning"]["folds"][1]["test"]["first"])
+    few = bars[bars.index < second - 100 * BAR]
+    tested = learn(home, *settings, *from_file(tmp_path, few, "few"), stages="backtest", model=walked.run.path)
+
+    assert tested.equity.index[-1] == few.index[-1]
+    assert ["test" in fold for fold in tested.metrics["learning"]["folds"]] == [True, False]
+    shared = tested.equity.index[: -len(tested.equity) // 10]
+    assert tested.equity[shared].equals(walked.equity[shared])
+
+
 @pytest.mark.parametrize(
     ("stages", "options", "words"),
     [

@@ -131,7 +131,7 @@ def windows_of(ground: Ground, models: list[Model], name: str) -> list[tuple[Mod
         return [(models[-1], Window(first=ground.first, last=bars - 1))]
     if name == "validate":
         return [(models[-1], ground.folds[-1].validate)]
-    starts = [_bar(ground, model.facts.test_start) for model in models]
+    starts = [min(_bar(ground, model.facts.test_start), bars - 1) for model in models]
     found = [
         (model, Window(first=start, last=end))
         for model, start, end in zip(models, starts, [*starts[1:], bars - 1], strict=True)
