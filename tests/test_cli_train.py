@@ -10,7 +10,9 @@ import time
 import pytest
 import tomli
 
+from mnqcore import Options
 from mnqcore.cli import main
+from mnqcore.stages import dry
 from tests.tiny import MEASURED, SAME, STOPPER, STRATEGY, bytes_of, command, hear_ctrl_c, mnq
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
@@ -227,6 +229,27 @@ def test_a_dry_run_says_how_long_it_takes_and_keeps_nothing(here, capsys, monkey
     assert found["windows"].keys() == {"train", "validate", "test"}
     assert not (here / "dry").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("executor", "seeds", "jobs"),
+    [
+        (["executor.use=serial"], 6, 1),
+        (["executor.use=joblib"], 6, 5),
+        (["executor.use=joblib"], 3, 3),
+        (["executor.use=joblib", "executor.jobs=4"], 6, 4),
+    ],
+)
+def test_a_dry_run_counts_on_as_many_processes_as_there_will_be(executor, seeds, jobs, here, monkeypatch):
+    import joblib
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 5)
+    monkeypatch.setattr(dry, "_pace", lambda _on: 1000.0)
+
+    found = dry.estimate("s.toml", stages="train", set=executor, options=Options(seeds=seeds))
+
+    assert (found.trainings, found.jobs) == (seeds, jobs)
+    assert found.hours == pytest.approx(-(-seeds // jobs) * 4096 / 1000 / 3600)
 
 
 @pytest.mark.parametrize(
