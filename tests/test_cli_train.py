@@ -276,7 +276,6 @@ def test_screens_fit_and_are_shown_again_as_they_were(arguments, words, here, ca
 
 def test_large_figures_of_folds_and_seeds_fit_too():
     from mnqcore.cli import learning
-    from mnqcore.cli.screen import fixed, percent
 
     figures = {"first": "2024-01-01T00:00:00+00:00", "net_profit": -99_999.99, "sharpe": -12.34,
                "max_drawdown": -99_999.99, "trades": 12_345}  # fmt: skip
@@ -291,7 +290,7 @@ def test_large_figures_of_folds_and_seeds_fit_too():
     }
     manifest = {"model": {"seed": 4_294_967_294}}
 
-    assert fits("\n".join(learning.learning(metrics, manifest, fixed, percent)))
+    assert fits("\n".join(learning.learning(metrics, manifest)))
 
 
 @pytest.mark.parametrize(
