@@ -201,8 +201,7 @@ def copied(saved, tmp_path):
 
 def sealed(folder):
     """Close a folder again as one who knows how would: the sums are no signature."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    files.seal(folder, {key: value for key, value in manifest.items() if key not in ("files", "sha256")})
+    altered(folder, lambda _manifest: None)
 
 
 def altered(folder, change):
@@ -645,7 +644,7 @@ class TestProbe:
         report = artifact.load(copied, plugins).report
 
         assert report.bit_equal
-        now = attrs.evolve(made(plugins)).versions
+        now = made(plugins).versions
         assert report.changed == (
             "mnq-local-own -1 now 0", f"python 3.0 now {now['python']}", f"torch 1.0 now {now['torch']}"
         )  # fmt: skip
