@@ -225,11 +225,13 @@ def _other(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Ge
     """Return `bars` with the rows under `after` redrawn: one factor for a bar's prices, so that they stay a bar."""
     import numpy as np
 
+    from mnqcore.market.bars import PRICES
+
     changed = bars.copy(deep=True)
     count = int(after.sum())
     move = np.exp(np.cumsum(generator.normal(0, 0.02, count)) + generator.normal(0, 0.02, count))
     for column in bars.columns[[dtype.kind == "f" for dtype in bars.dtypes]]:
-        price = column in ("open", "high", "low", "close")
+        price = column in PRICES
         factor = move if price else np.exp(generator.normal(0, 1, count))
         values = bars[column].to_numpy(dtype=np.float64, copy=True)
         values[after] = values[after] * factor + (0 if price else 1)

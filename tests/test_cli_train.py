@@ -10,7 +10,9 @@ import time
 import pytest
 import tomli
 
+from mnqcore import Options
 from mnqcore.cli import main
+from mnqcore.stages import dry
 from tests.tiny import MEASURED, SAME, STOPPER, STRATEGY, bytes_of, command, hear_ctrl_c, mnq
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
@@ -230,6 +232,27 @@ def test_a_dry_run_says_how_long_it_takes_and_keeps_nothing(here, capsys, monkey
 
 
 @pytest.mark.parametrize(
+    ("executor", "seeds", "jobs"),
+    [
+        (["executor.use=serial"], 6, 1),
+        (["executor.use=joblib"], 6, 5),
+        (["executor.use=joblib"], 3, 3),
+        (["executor.use=joblib", "executor.jobs=4"], 6, 4),
+    ],
+)
+def test_a_dry_run_counts_on_as_many_processes_as_there_will_be(executor, seeds, jobs, here, monkeypatch):
+    import joblib
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 5)
+    monkeypatch.setattr(dry, "_pace", lambda _on: 1000.0)
+
+    found = dry.estimate("s.toml", stages="train", set=executor, options=Options(seeds=seeds))
+
+    assert (found.trainings, found.jobs) == (seeds, jobs)
+    assert found.hours == pytest.approx(-(-seeds // jobs) * 4096 / 1000 / 3600)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--stage", "train", *QUICK], "VALIDATION bars: the models were chosen by them; this is no test"),
@@ -253,7 +276,6 @@ def test_screens_fit_and_are_shown_again_as_they_were(arguments, words, here, ca
 
 def test_large_figures_of_folds_and_seeds_fit_too():
     from mnqcore.cli import learning
-    from mnqcore.cli.screen import fixed, percent
 
     figures = {"first": "2024-01-01T00:00:00+00:00", "net_profit": -99_999.99, "sharpe": -12.34,
                "max_drawdown": -99_999.99, "trades": 12_345}  # fmt: skip
@@ -268,7 +290,7 @@ def test_large_figures_of_folds_and_seeds_fit_too():
     }
     manifest = {"model": {"seed": 4_294_967_294}}
 
-    assert fits("\n".join(learning.learning(metrics, manifest, fixed, percent)))
+    assert fits("\n".join(learning.learning(metrics, manifest)))
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_one_account_runs_through_the_test_windows_of_all_folds(anchored, home):
     assert equity.iloc[-1] - 10_000 == pytest.approx(result.trades["net"].sum())
 
 
-def test_folds_keep_their_numbers_where_only_some_of_them_trade(walked, bars, home):
+def test_folds_keep_their_numbers_where_only_some_of_them_trade(walked, home):
     only = learn(home, *WALK, "seed=1", stages="train").metrics["learning"]["folds"]
     known = walked.metrics["learning"]["folds"]
     seen = learn(home, *WALK, "seed=1", stages="backtest", model=walked.run.path, in_sample=True)
@@ -318,7 +318,7 @@ def test_a_model_of_another_agent_is_refused_by_name(trained, home):
     assert caught.value.facts["found"] == "these differ: agent.use"
 
 
-def test_without_bars_after_the_training_there_is_no_test(bars, trained, home, tmp_path):
+def test_without_bars_after_the_training_there_is_no_test(trained, home):
     with pytest.raises(DataError, match="no bars after those that the model was made with") as caught:
         learn(home, *SHORT, "data.days=15", stages="backtest", model=trained.run.path)
     assert "--in-sample" in caught.value.facts["next"]
@@ -339,6 +339,19 @@ def test_only_later_bars_are_tested_where_there_are_more(bars, home, tmp_path):
     assert late.equity.index[-1] == bars.index[-1]
     shared = early.equity.index[: -len(early.equity) // 10]
     assert late.equity[shared].equals(early.equity[shared])
+
+
+def test_where_the_bars_end_before_a_fold_the_folds_before_trade_to_the_end(bars, home, tmp_path):
+    settings = (*WALK, "seed=1")
+    walked = learn(home, *settings, *from_file(tmp_path, bars, "all"))
+    second = moment(walked.metrics["learning"]["folds"][1]["test"]["first"])
+    few = bars[bars.index < second - 100 * BAR]
+    tested = learn(home, *settings, *from_file(tmp_path, few, "few"), stages="backtest", model=walked.run.path)
+
+    assert tested.equity.index[-1] == few.index[-1]
+    assert ["test" in fold for fold in tested.metrics["learning"]["folds"]] == [True, False]
+    shared = tested.equity.index[: -len(tested.equity) // 10]
+    assert tested.equity[shared].equals(walked.equity[shared])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from mnqcore.agent.model import Facts, Model, Report, versions
 from mnqcore.api.values import ModelSpec, ObservationSpec
 from mnqcore.errors import DataError, MnqError, UsageError
 from mnqcore.market.instruments import Instrument
+from mnqcore.plugins.provenance import sha256_of_file
 from mnqcore.strategy import reading
 from mnqcore.tape.calls import asked
 from mnqcore.tape.scaler import Scaler
@@ -80,7 +81,7 @@ def load(folder: Path, plugins: Plugins) -> Model:
     if other:
         raise _computes_otherwise(folder, _named(other, model), changed)
     report = Report(bit_equal=not rounded, differing=tuple(_named(rounded, model)), changed=tuple(changed))
-    return attrs.evolve(model, report=report, sha256=files.sha256_of_file(folder / files.MANIFEST))
+    return attrs.evolve(model, report=report, sha256=sha256_of_file(folder / files.MANIFEST))
 
 
 def _write(folder: Path, model: Model) -> None:

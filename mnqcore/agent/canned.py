@@ -26,7 +26,7 @@ BARS = 2000
 """How many."""
 _START = pd.Timestamp("2024-01-02", tz="UTC")
 _SEED = 2024
-_LEVEL = 60_000  # ticks: where prices begin, far enough from 0 for any walk of so many bars
+_LEVEL = 60_000  # ticks: where prices begin, far enough from 0 for this walk
 _STRETCH = 125  # bars as calm or wild as each other
 
 

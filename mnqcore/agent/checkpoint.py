@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mnqcore.agent.files import sha256_of_file
 from mnqcore.errors import DataError
+from mnqcore.plugins.provenance import sha256_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

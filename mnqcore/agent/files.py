@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from mnqcore.errors import DataError
+from mnqcore.plugins.provenance import sha256_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,6 @@ LARGEST_JSON = 32 * 2**20
 LARGEST = {".json": LARGEST_JSON, ".safetensors": 4 * 2**30}
 """What the files of a model may be, formats that hold data only, never code -> bytes that one may have."""
 _MOST = 64  # files
-_PIECE = 2**20  # bytes hashed at a time
 _READABLE = 160  # characters of a stranger's text that a message shows
 _HINT = "take the model as it was saved, or train it again"
 
@@ -103,15 +103,6 @@ def unseal(folder: Path, schema: str) -> dict[str, Any]:
         raise refused(folder / MANIFEST, "it is not as it was written")
     _refuse_changed(folder, _listed(folder, manifest.get("files")))
     return whole
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the sha256 (hex) of a file, read piece by piece."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def refused(path: Path, why: str) -> DataError:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import numpy as np
 
 from mnqcore.agent.face import TradingAgent
 from mnqcore.agent.latents import latents
 from mnqcore.agent.runner import lead, learner_turn, policy_turn
 from mnqcore.api.values import Window
 from mnqcore.errors import DataError, UsageError
+from mnqcore.tape.frame import one_contract
 from mnqcore.tape.scaler import first_complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
     from mnqcore.agent.runner import Followed, Turn
-    from mnqcore.api.values import Entry
     from mnqcore.env.arena import Arena
     from mnqcore.tape.market import Market
     from mnqcore.tape.scaler import Scaler
@@ -61,7 +61,7 @@ def play_frame(
             "too few bars have all features", found=f"{len(features)} bars", next=f"the model looks {lookback} back"
         )
     turn = _turn(model, scaler(features), lookback, window)
-    return lead([turn], market.tape, market.orders, law, initial_balance=initial_balance, size_of=_one)
+    return lead([turn], market.tape, market.orders, law, initial_balance=initial_balance, size_of=one_contract)
 
 
 def _turn(model: Any, features: NDArray[np.float32], lookback: int, window: Window) -> Turn:
@@ -92,7 +92,3 @@ def _unknown(model: Any) -> UsageError:
         found=type(model).__name__,
         next="give a TradingAgent, or a model trained on TradingEnv(df=..., feature_columns=...)",
     )
-
-
-def _one(entry: Entry) -> NDArray[np.int64]:
-    return np.ones(len(entry.side), np.int64)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import re
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from mnqcore.api.parameters import param
+from mnqcore.plugins.provenance import versions_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,5 +103,4 @@ class Model:
 
 def versions() -> dict[str, str]:
     """Return what a model's numbers depend on: name -> version."""
-    found = {"mnq": version("mnq"), "python": platform.python_version(), "machine": platform.machine()}
-    return found | {name: version(name) for name in _LIBRARIES}
+    return versions_here(_LIBRARIES)

@@ -58,14 +58,12 @@ class Fingerprint:
 
     @classmethod
     def of(cls, column: NDArray[Any], kept: NDArray[np.int64] | slice) -> Fingerprint:
-        """Return the fingerprint of a column, of which the rows `kept` are."""
-        values = (
-            np.where(np.isnan(column), np.nan, column).astype("<f8") + 0.0
-        )  # one NaN and one zero, of all there are
+        """Return the fingerprint of a column; of the rows `kept` the values stay."""
+        # One NaN and one zero, of all there are.
+        values = np.where(np.isnan(column), np.nan, column).astype("<f8") + 0.0
         known = values[~np.isnan(values)]
-        return cls(
-            hashlib.sha256(values.tobytes()).hexdigest(), float(known.std()) if len(known) else 0.0, values[kept].copy()
-        )
+        deviation = float(known.std()) if len(known) else 0.0
+        return cls(hashlib.sha256(values.tobytes()).hexdigest(), deviation, values[kept].copy())
 
     @classmethod
     def from_json(cls, document: Any) -> Fingerprint:

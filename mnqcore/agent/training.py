@@ -31,8 +31,8 @@ class Training:
 
     `arena` holds the training bars alone: no window of it, and no callback, reaches the test bars. `validate` trades
     the validation bars with what has been learnt so far; without it nothing is judged, and the last policy is kept.
-    `folder` takes the log and the checkpoints; a checkpoint
-    found there is resumed. `progress` is told how many bars are done.
+    `folder` takes the log and the checkpoints; a checkpoint found there is resumed. `progress` is told how many bars
+    are done.
     """
 
     spec: ModelSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mnqcore.cli.table import columns, filled
+from mnqcore.cli.table import columns, filled, fixed, percent
 
 if TYPE_CHECKING:
     Document = dict[str, Any]
@@ -16,8 +16,10 @@ _BANNERS = {
     "in-sample": "IN-SAMPLE: the models were trained on these bars; this says nothing of others",
 }
 """Window -> the line that says what its figures are worth."""
-_ROWS = (("net profit", "net_profit"), ("max drawdown", "max_drawdown"), ("Sharpe (daily)", "sharpe"),
-         ("trades", "trades"))  # fmt: skip
+ROWS = (("net profit", "net_profit"), ("max drawdown", "max_drawdown"), ("Sharpe (daily)", "sharpe"),
+        ("trades", "trades"))  # fmt: skip
+"""(label, key) of the figures by which plays are compared."""
+_HABITS = {"hold": "hold", "without effect": "no_op", "entries denied": "denied"}
 
 
 def banner(metrics: Document) -> list[str]:
@@ -46,43 +48,38 @@ def model(metrics: Document, manifest: Document) -> list[str]:
     return lines + ([] if known["bit_equal"] else filled("", [f"not bit-equal: {rounding}"]))
 
 
-def learning(metrics: Document, manifest: Document, fixed: Any, percent: Any) -> list[str]:
+def learning(metrics: Document, manifest: Document) -> list[str]:
     """Return the tables of windows or folds, of seeds, and the model's habits."""
     found = metrics.get("learning")
     if not found:
         return []
-    window = metrics["window"]["name"]
-    tables = _folds(found["folds"], window, fixed) if len(found["folds"]) > 1 else _windows(found, window, fixed)
-    habits = found["actions"]
+    folds, habits = found["folds"], found["actions"]
+    tables = _folds(folds, metrics["window"]["name"]) if len(folds) > 1 else _windows(folds[0])
     shares = [f"{words} {percent(habits[key])}" for words, key in _HABITS.items()]
-    return [*tables, *_seeds(metrics, manifest["model"]["seed"], fixed), *filled("actions", shares), ""]
+    return [*tables, *_seeds(metrics, manifest["model"]["seed"]), *filled("actions", shares), ""]
 
 
-_HABITS = {"hold": "hold", "without effect": "no_op", "entries denied": "denied"}
-
-
-def _windows(found: Document, window: str, fixed: Any) -> list[str]:
+def _windows(fold: Document) -> list[str]:
     """Return train, validation and test side by side: the picture of overfitting."""
-    fold = found["folds"][0]
     names = [name for name in ("train", "validate", "test", "in-sample") if name in fold]
-    rows = [[label, *(_cell(fold[name], key, fixed) for name in names)] for label, key in _ROWS]
+    rows = [[label, *(_cell(fold[name], key) for name in names)] for label, key in ROWS]
     dates = ["first day", *(_day(fold[name]["first"]) for name in names)]
     return columns(("", *names), [dates, *rows], right=range(1, len(names) + 1))
 
 
-def _folds(folds: list[Document], window: str, fixed: Any) -> list[str]:
+def _folds(folds: list[Document], window: str) -> list[str]:
     """Return a line a fold; of a fold that traded nothing of the window there is nothing to say."""
     names = [name for name in ("train", "validate", "test", "in-sample") if name in ("train", "validate", window)]
     header = ["FOLD", "FROM", *(word for name in names for word in (name.upper(), "SHARPE")), "TRADES"]
     rows = []
     for fold in folds:
-        cells = [cell for name in names for cell in _pair(fold.get(name), fixed)]
+        cells = [cell for name in names for cell in _pair(fold.get(name))]
         own = fold.get(window)
         rows.append([str(fold["fold"]), _day(own["first"]) if own else "-", *cells, _trades(own)])
     return columns(header, rows, right=range(2, len(header)))
 
 
-def _pair(figures: Document | None, fixed: Any) -> tuple[str, str]:
+def _pair(figures: Document | None) -> tuple[str, str]:
     return (fixed(figures["net_profit"], 0), fixed(figures["sharpe"])) if figures else ("-", "-")
 
 
@@ -90,7 +87,7 @@ def _trades(figures: Document | None) -> str:
     return f"{figures['trades']:,}" if figures else "-"
 
 
-def _seeds(metrics: Document, own: int, fixed: Any) -> list[str]:
+def _seeds(metrics: Document, own: int) -> list[str]:
     """Return a line a seed, the run's own marked, and how far they lie apart."""
     seeds, window = metrics["learning"]["seeds"], metrics["window"]["name"]
     if len(seeds) == 1:
@@ -108,9 +105,9 @@ def _seeds(metrics: Document, own: int, fixed: Any) -> list[str]:
     return ["", *columns(header, rows, right=(0, *range(2, len(header)))), why, spread]
 
 
-def _cell(figures: Document, key: str, fixed: Any) -> str:
+def _cell(figures: Document, key: str) -> str:
     value = figures[key]
-    return f"{value:,}" if key == "trades" else str(fixed(value))
+    return f"{value:,}" if key == "trades" else fixed(value)
 
 
 def _day(moment: str) -> str:

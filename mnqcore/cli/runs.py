@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnqcore.cli.table import columns
+from mnqcore.cli.table import columns, fixed
 from mnqcore.errors import MnqError
 
 if TYPE_CHECKING:
@@ -143,7 +143,5 @@ def _summary(run: Run) -> dict[str, Any] | None:
 
 
 def _row(summary: dict[str, Any]) -> list[str]:
-    from mnqcore.cli.screen import fixed
-
     figures = [fixed(summary[key]) for key in ("net_profit", "sharpe", "max_drawdown")]
     return [summary["run"], *figures, f"{summary['trades']:,}", "*" if summary["synthetic"] else ""]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnqcore.cli import learning
-from mnqcore.cli.table import WIDTH, filled
+from mnqcore.cli.table import WIDTH, dollars, filled, fixed, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 SYNTHETIC = "SYNTHETIC bars: what follows says nothing about a real market"
+_ALIKE = 0.9  # share of the entries that must be let in for random ones to compare
+_RUNGS = 4  # slippages shown
+_CELLS = (13, 7, 13, 13, 10, 10)  # widths of the columns beside the labels
 
 
 def show_run(context: Context, run: Run, metrics: Document) -> None:
@@ -60,27 +63,6 @@ def shown(run: Run) -> str:
     from pathlib import Path
 
     return (run.path.relative_to(Path.cwd()) if run.path.is_relative_to(Path.cwd()) else run.path).as_posix()
-
-
-def fixed(value: float | None, digits: int = 2) -> str:
-    """Return a figure with so many decimals, "-" where it has no value; from a million on in millions."""
-    if value is None:
-        return "-"
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:,.2f}M"
-    return f"{value:,.{digits if abs(value) < 1e5 else 0}f}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share as a percentage, "-" where it has no value."""
-    if share is None:
-        return "-"
-    return f"{round(100 * share, 1) + 0.0:.1f} %"  # + 0.0: what rounds to -0.0 is 0.0
-
-
-def dollars(value: float | None) -> str:
-    """Return money with its sign before the dollar: -$11.03."""
-    return "-" if value is None else f"{'-' if value < 0 else ''}${fixed(abs(value))}"
 
 
 def _is_outside(choice: Document) -> bool:
@@ -132,7 +114,7 @@ def _choice(word: str, chosen: Document) -> str:
 
 
 def _learning(metrics: Document, manifest: Document) -> list[str]:
-    return ["", *lines] if (lines := learning.learning(metrics, manifest, fixed, percent)) else []
+    return ["", *lines] if (lines := learning.learning(metrics, manifest)) else []
 
 
 def _likeness(trades: int, drawn: dict[str, Any]) -> str:
@@ -141,13 +123,6 @@ def _likeness(trades: int, drawn: dict[str, Any]) -> str:
     if made < _ALIKE * trades:
         return f"not like with like: {made:,} of its {trades:,} entries were let in"
     return "same entries, sides and holding times"
-
-
-_ALIKE = 0.9
-_ROWS = (("net profit", "net_profit", 2), ("max drawdown", "max_drawdown", 2), ("Sharpe (daily)", "sharpe", 2),
-         ("trades", "trades", 0))  # fmt: skip
-_RUNGS = 4
-_CELLS = (13, 7, 13, 13, 10, 10)
 
 
 def _baselines(metrics: Document, manifest: Document) -> list[str]:
@@ -160,9 +135,9 @@ def _baselines(metrics: Document, manifest: Document) -> list[str]:
         compared += [drawn[part] for part in ("median", "low", "high")]
         names += [f"random x{drawn['seeds']}", "5 %", "95 %"]
     lines = [_aligned("", names)]
-    for label, key, digits in _ROWS:
-        money = key in ("net_profit", "max_drawdown")
-        cells = [fixed(one[key], 0 if money and at > 2 else digits) for at, one in enumerate(compared)]
+    for label, key in learning.ROWS:
+        whole = range(len(compared)) if key == "trades" else () if key == "sharpe" else range(3, len(compared))
+        cells = [fixed(one[key], 0 if at in whole else 2) for at, one in enumerate(compared)]
         lines.append(_aligned(label, cells))
     if drawn:
         lines.append(f"percentile among random: {drawn['percentile']:.0f} ({_likeness(own['trades'], drawn)})")

@@ -1,4 +1,4 @@
-"""Plain text in columns."""
+"""Figures as text, and plain text in columns."""
 
 from __future__ import annotations
 
@@ -49,6 +49,27 @@ def filled(label: str, cells: Sequence[str]) -> list[str]:
                 lines[-1] += gap + part
             gap = _GAP
     return [line.rstrip() for line in lines]
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """Return a figure with so many decimals, "-" where it has no value; from a million on in millions."""
+    if value is None:
+        return "-"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.2f}M"
+    return f"{value:,.{digits if abs(value) < 1e5 else 0}f}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage, "-" where it has no value."""
+    if share is None:
+        return "-"
+    return f"{round(100 * share, 1) + 0.0:.1f} %"  # + 0.0: what rounds to -0.0 is 0.0
+
+
+def dollars(value: float | None) -> str:
+    """Return money with its sign before the dollar: -$11.03."""
+    return "-" if value is None else f"{'-' if value < 0 else ''}${fixed(abs(value))}"
 
 
 def _cell(text: str, width: int, right: bool) -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnqcore.cli.screen import banner, fixed, percent
-from mnqcore.cli.table import columns
+from mnqcore.cli.screen import banner
+from mnqcore.cli.table import columns, fixed, percent
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

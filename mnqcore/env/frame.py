@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from mnqcore.api.values import Window
 from mnqcore.env.arena import Arena
 from mnqcore.errors import DataError, UsageError
@@ -14,16 +12,14 @@ from mnqcore.simulator import rulebook
 from mnqcore.strategy.model import Choice
 from mnqcore.strategy.settings import Risk
 from mnqcore.tape.calls import Judge
-from mnqcore.tape.frame import columns_of, costs_of, instrument_called, lay_frame
+from mnqcore.tape.frame import columns_of, costs_of, instrument_called, lay_frame, one_contract
 from mnqcore.tape.scaler import Scaler, first_complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pandas as pd
-    from numpy.typing import NDArray
 
-    from mnqcore.api.values import Entry
     from mnqcore.env.arena import Reward
     from mnqcore.market.instruments import Instrument
     from mnqcore.strategy.settings import Session
@@ -89,15 +85,11 @@ def arena_of(
         lookback=lookback_window,
         window=Window(first=lookback_window - 1, last=last - dropped),
         initial_balance=costs.initial_balance,
-        size_of=_one,
+        size_of=one_contract,
         reward=_judge(reward),
         **episodes,
     )
     return Framed(arena, traded, scaler, dropped)
-
-
-def _one(entry: Entry) -> NDArray[np.int64]:
-    return np.ones(len(entry.side), np.int64)
 
 
 def _judge(reward: str | Reward) -> Callable[[], Reward]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 __all__ = [
+    "COLUMNS",
     "HOW",
     "IMPORT",
     "PRICES",
@@ -39,7 +40,8 @@ IMPORT = "mnq data import FILE --to NEW.parquet --instrument NAME"
 """How a file is imported; hints add the option that tells what could not be found out."""
 
 PRICES = ("open", "high", "low", "close")
-_COLUMNS = (*PRICES, "volume")
+COLUMNS = (*PRICES, "volume")
+"""What all bars have."""
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400}
 _SIZE = re.compile(r"\s*(\d+)\s*([a-z]+?)s?\s*", re.IGNORECASE)
 _USUAL_SIZES = (1, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 14400, 28800, 86400)
@@ -199,7 +201,7 @@ def _doubled(frame: pd.DataFrame) -> bool:
 
 def _range_complaints(frame: pd.DataFrame) -> list[str]:
     """Name the first bar that no market can have made: a stop or a target would be missed in it."""
-    opens, high, low, close = (frame[name].to_numpy() for name in _COLUMNS[:4])
+    opens, high, low, close = (frame[name].to_numpy() for name in PRICES)
     bad = (high < opens) | (high < close) | (low > opens) | (low > close)
     if not bad.any():
         return []
@@ -208,7 +210,7 @@ def _range_complaints(frame: pd.DataFrame) -> list[str]:
 
 
 def _column_complaints(frame: pd.DataFrame) -> list[str]:
-    missing = [name for name in _COLUMNS if name not in frame]
+    missing = [name for name in COLUMNS if name not in frame]
     complaints = [f"no column {', '.join(missing)}"] if missing else []
     for name, column in frame.items():
         if name == "contract":
@@ -216,6 +218,6 @@ def _column_complaints(frame: pd.DataFrame) -> list[str]:
                 complaints.append("contract is missing in some bars")
         elif column.dtype != np.float64:
             complaints.append(f"{name} is {column.dtype}, not float64")
-        elif name in _COLUMNS and not np.isfinite(column.to_numpy()).all():
+        elif name in COLUMNS and not np.isfinite(column.to_numpy()).all():
             complaints.append(f"{name} has values that are not finite")
     return complaints

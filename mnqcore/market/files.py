@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from mnqcore.errors import DataError
-from mnqcore.market.bars import IMPORT, PRICES
+from mnqcore.market.bars import COLUMNS, IMPORT
 from mnqcore.market.calendar import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def read(path: Path, layout: Layout) -> Rows:
         raise DataError("the file holds no rows", where=str(path))
     names = _columns(raw, layout, path)
     time = _times(raw, names, layout, path)
-    columns: dict[str, Any] = {name: _numbers(raw[names[name]]) for name in (*PRICES, "volume")}
+    columns: dict[str, Any] = {name: _numbers(raw[names[name]]) for name in COLUMNS}
     columns |= {name: _numbers(raw[name]) for name in layout.extra}
     if "contract" in names:
         columns["contract"] = raw[names["contract"]].astype("str").str.strip().array
@@ -137,7 +137,7 @@ def _columns(raw: pd.DataFrame, layout: Layout, path: Path) -> dict[str, str]:
             names[ours] = found
     if "date" not in names and "time" not in layout.columns and {"date", "time"} <= set(lower):
         names |= {"date": lower["date"], "time": lower["time"]}
-    absent += [name for name in (*("time", *PRICES), "volume") if name not in names]
+    absent += [name for name in ("time", *COLUMNS) if name not in names]
     if absent:
         raise DataError(
             f"no column {', '.join(absent)}",

@@ -18,7 +18,7 @@ import numpy as np
 
 from mnqcore.errors import DataError
 from mnqcore.market import files
-from mnqcore.market.bars import IMPORT, Findings, bar_size, check, native_size, validate
+from mnqcore.market.bars import COLUMNS, IMPORT, PRICES, Findings, bar_size, check, native_size, validate
 from mnqcore.market.calendar import Calendar
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 FORMAT = "mnq.bars/1"
-_SHAPE = ("open", "high", "low", "close", "volume", "contract")
+_SHAPE = (*COLUMNS, "contract")
 
 
 @attrs.frozen(kw_only=True)
@@ -332,7 +332,7 @@ def _starts(times: pd.Index[Any], calendar: Calendar, size: pd.Timedelta) -> pd.
 
 
 def _usable(bars: pd.DataFrame) -> pd.DataFrame:
-    prices = bars[["open", "high", "low", "close"]].to_numpy(np.float64)
+    prices = bars[list(PRICES)].to_numpy(np.float64)
     volume = bars["volume"].to_numpy(np.float64)
     opened, high, low, close = prices.T
     with np.errstate(invalid="ignore"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mnqcore.errors import DataError, MnqError, UsageError, suggest
+from mnqcore.plugins.provenance import sha256_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +97,7 @@ class Run:
     def altered(self) -> list[str]:
         """Return the files that are not as they were written."""
         known: dict[str, str] = self.manifest.get("files", {})
-        return [name for name, sha in known.items() if sha256_of_file(self.path / name) != sha]
+        return [name for name, sha in known.items() if not _is_as_written(self.path / name, sha)]
 
 
 def open_run(path: str | Path, base: str | Path = "runs") -> Run:
@@ -152,12 +152,11 @@ def remove(run: Run) -> None:
         run.path.parent.rmdir()
 
 
-def sha256_of_file(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes; "missing" where it cannot be read."""
+def _is_as_written(path: Path, sha256: str) -> bool:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return "missing"
+        return sha256_of_file(path) == sha256
+    except OSError:  # it is missing, or cannot be read
+        return False
 
 
 def to_json(document: Mapping[str, Any]) -> str:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import shutil
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from mnqcore.errors import MnqError, UsageError
-from mnqcore.runs.directory import SCHEMA, Run, sha256_of_file, to_json
+from mnqcore.plugins.provenance import sha256_of_file, versions_here
+from mnqcore.runs.directory import SCHEMA, Run, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,8 +153,7 @@ class Draft:
 
 def versions() -> dict[str, str]:
     """Return what results depend on: name -> version."""
-    found = {"mnq": version("mnq"), "python": platform.python_version(), "machine": platform.machine()}
-    return found | {name: version(name) for name in _LIBRARIES}
+    return versions_here(_LIBRARIES)
 
 
 def _place(partial: Path, wanted: Path) -> Path:

@@ -116,12 +116,8 @@ def step(
         if led.answer < 0:
             led.trades = 0
         before, position = led.equity, led.position
-        now, order, following, carried = (
-            tape[led.bar],
-            orders[led.bar],
-            tape[led.bar + 1],
-            orders[led.bar + 1].carry_open,
-        )
+        now, order, following = tape[led.bar], orders[led.bar], tape[led.bar + 1]
+        carried = orders[led.bar + 1].carry_open
         ask, booked = asks[asking], trades[lane]
         if take(led, law, now, order, following, carried, lane, actions[lane], -1, booked, ask) == ASKS:
             asking += 1

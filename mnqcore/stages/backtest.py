@@ -10,6 +10,7 @@ import attrs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mnqcore.api.values import Floats
     from mnqcore.simulator import Outcome
     from mnqcore.stages.play import Play
     from mnqcore.stages.prepare import Prepared, Progress
@@ -23,15 +24,16 @@ class Backtest:
     """What a backtest came to.
 
     `metrics`: JSON-able figures, without times of the clock. `trades`: one row a round trip. `equity`: dollars at each
-    close. `features`: NAME.column. `facts`: what was run on: bars, data hash, rolls, ... `seconds`: of the whole, and
-    of the kernel alone, its machine code loaded before. `model`: what is known of the model that traded, None for a
-    rule.
+    close. `returns`: of each trading day. `features`: NAME.column. `facts`: what was run on: bars, data hash, rolls,
+    ... `seconds`: of the whole, and of the kernel alone, its machine code loaded before. `model`: what is known of the
+    model that traded, None for a rule.
     """
 
     strategy: Strategy
     metrics: dict[str, Any]
     trades: pd.DataFrame
     equity: pd.Series
+    returns: Floats
     features: pd.DataFrame
     facts: dict[str, Any]
     seconds: dict[str, float]
@@ -61,45 +63,56 @@ def backtest(strategy: Strategy, progress: Progress = lambda _part: None) -> Bac
     return assess(prepared, play_rule(prepared), progress, began)
 
 
-def assess(prepared: Prepared, play: Play, progress: Progress, began: float, **model: Any) -> Backtest:
-    """Return every figure of a play; `model` are figures and facts of the model that traded.
+def assess(
+    prepared: Prepared,
+    play: Play,
+    progress: Progress,
+    began: float,
+    *,
+    metrics: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Backtest:
+    """Return every figure of a play.
 
     Args:
         prepared: the strategy on its bars.
         play: what was traded.
         progress: told "metrics" and "baselines".
         began: `time.perf_counter()` when the work began.
-        model: `metrics`, added to the figures, and `facts`.
+        metrics: further figures of the model that traded.
+        facts: what is known of that model; None for a rule.
     """
     import pandas as pd
 
-    from mnqcore.stages.figures import baselines, figures, reward
+    from mnqcore.stages.figures import baselines, daily_returns, figures, reward
 
-    strategy, out = prepared.strategy, outcome_of(prepared, play)
+    strategy, out = prepared.strategy, _outcome_of(prepared, play)
     progress("metrics")
-    found = figures(prepared, play, out)
+    returns = daily_returns(strategy, play)
+    found = figures(prepared, play, out, returns)
     progress("baselines")
-    metrics = {
+    every = {
         "strategy": strategy.name,
         "digest": strategy.digest(),
         **found,
         "reward": reward(prepared, play),
         "baselines": baselines(prepared, play, found["net_profit"]),
-        **model.get("metrics", {}),
+        **(metrics or {}),
     }
     return Backtest(
         strategy=strategy,
-        metrics=metrics,
+        metrics=every,
         trades=out.trades,
         equity=pd.Series(out.equity, index=play.market.times, name="equity"),
+        returns=returns,
         features=prepared.tape.features,
         facts=prepared.facts,
         seconds={"total": time.perf_counter() - began, "kernel": play.seconds},
-        model=model.get("facts"),
+        model=facts,
     )
 
 
-def outcome_of(prepared: Prepared, play: Play) -> Outcome:
+def _outcome_of(prepared: Prepared, play: Play) -> Outcome:
     """Return a play's trades and equity as tables."""
     from mnqcore.simulator import outcome
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.stages.options import Options, stages_of
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnqcore.plugins import Plugins
     from mnqcore.stages.ground import Ground
+    from mnqcore.stages.options import Options
     from mnqcore.strategy.model import Strategy
 
 PROBE = 2.0
@@ -60,15 +59,12 @@ def estimate(
     options: Options | None = None,
 ) -> Estimate:
     """Return what a run would take, measured by two seconds of training; arguments and errors as in `run`."""
-    from mnqcore.plugins import load as load_plugins
     from mnqcore.stages.ground import ground
     from mnqcore.stages.prepare import prepare
-    from mnqcore.stages.run import overrides, refuse_impossible
-    from mnqcore.strategy import load
+    from mnqcore.stages.run import asked_for
 
-    asked, wanted = stages_of(stages), options or Options()
-    chosen = load(file, strategy, plugins or load_plugins(), overrides(set))
-    refuse_impossible(chosen, asked, wanted)
+    asked = asked_for(file, strategy, stages, set, plugins, options)
+    chosen = asked.strategy
     prepared = prepare(chosen)
     bars = len(prepared.market.tape)
     if not chosen.learns:
@@ -77,15 +73,27 @@ def estimate(
     fold = on.folds[0]
     windows = {name: getattr(fold, name).bars for name in ("train", "validate", "test")}
     known = Estimate(strategy=chosen.name, agent=chosen.agent.use, bars=bars, warmup=on.first, windows=windows)
-    return _trained(known, on, chosen, wanted) if "train" in asked else known
+    return _trained(known, on, asked.options.seeds) if "train" in asked.stages else known
 
 
-def _trained(known: Estimate, on: Ground, strategy: Strategy, options: Options) -> Estimate:
-    executor = strategy.executor
-    jobs = int(executor.params.get("jobs") or 1) if executor else 1
+def _trained(known: Estimate, on: Ground, seeds: int) -> Estimate:
+    strategy, trainings = on.prepared.strategy, len(on.folds) * seeds
     timesteps = strategy.agent.params.get("timesteps")
     pace = _pace(on) if timesteps is not None else None
-    return attrs.evolve(known, trainings=len(on.folds) * options.seeds, jobs=jobs, timesteps=timesteps, pace=pace)
+    jobs = min(_jobs(strategy), trainings)
+    return attrs.evolve(known, trainings=trainings, jobs=jobs, timesteps=timesteps, pace=pace)
+
+
+def _jobs(strategy: Strategy) -> int:
+    """Return how many trainings the executor does at once: one, unless it has a parameter `jobs`; None is all cores."""
+    if strategy.executor is None:
+        raise TypeError("a strategy that learns has an executor")
+    jobs = strategy.executor.params.get("jobs", 1)
+    if jobs is not None:
+        return int(jobs)
+    import joblib
+
+    return int(joblib.cpu_count())
 
 
 def _pace(on: Ground) -> float | None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import MnqError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -67,8 +65,6 @@ def habits(play: Play) -> dict[str, Any]:
     from mnqcore.rules import Denial
 
     bars = play.decided
-    if bars == 0:
-        raise MnqError("a model decided on no bar", found="the window holds none")
     denied = sum(int(play.account.denied[0][reason]) for reason in Denial if reason)
     holds = int((play.actions == Action.HOLD).sum()) - (len(play.actions) - bars)
     idle = int(play.account.ledger[0]["idle"])

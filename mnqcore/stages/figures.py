@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from mnqcore.api.values import Floats
     from mnqcore.simulator import Account, Outcome
     from mnqcore.stages.play import Play
     from mnqcore.stages.prepare import Prepared
@@ -18,9 +19,25 @@ if TYPE_CHECKING:
     from mnqcore.tape import Market
 
 
-def figures(prepared: Prepared, play: Play, out: Outcome) -> dict[str, Any]:
-    """Return the figures of a play as plain JSON: returns, risk, trades, costs, what was denied."""
-    from mnqcore.metrics import daily_equity, returns, risk, summarise
+def daily_returns(strategy: Strategy, play: Play) -> Floats:
+    """Return what each trading day of a play earned, as a share of the equity that it began with."""
+    from mnqcore.metrics import daily_equity, returns
+    from mnqcore.simulator.account import dollars
+
+    _, daily = daily_equity(dollars(play.curve[0]), play.market.days)
+    return returns.daily_returns(daily, strategy.costs.initial_balance)
+
+
+def figures(prepared: Prepared, play: Play, out: Outcome, returns: Floats) -> dict[str, Any]:
+    """Return the figures of a play as plain JSON: returns, risk, trades, costs, what was denied.
+
+    Args:
+        prepared: the strategy on its bars.
+        play: what was traded.
+        out: its trades and equity as tables.
+        returns: what `daily_returns` says of it.
+    """
+    from mnqcore.metrics import risk, summarise
 
     strategy, market = prepared.strategy, play.market
     balance, per_year = strategy.costs.initial_balance, market.calendar.days_per_year
@@ -35,15 +52,14 @@ def figures(prepared: Prepared, play: Play, out: Outcome) -> dict[str, Any]:
         position=_position(play.account, len(market.tape)),
         hours=_hours(out.trades, strategy.instrument.timezone),
     )
-    days, daily = daily_equity(out.equity, market.days)
-    interval = risk.sharpe_interval(returns.daily_returns(daily, balance), per_year, seed=strategy.seed)
+    interval = risk.sharpe_interval(returns, per_year, seed=strategy.seed)
     return {
         **found,
         "sharpe_interval": None if interval is None else list(interval),
         "denied": out.denied,
         "counts": out.counts,
         "ended_by_max_loss": None if out.ended_at is None else market.times[out.ended_at].isoformat(),
-        "chance_of_max_loss": _chance(strategy, market, out, days, daily),
+        "chance_of_max_loss": _chance(strategy, market, out),
     }
 
 
@@ -84,16 +100,15 @@ def reward(prepared: Prepared, play: Play) -> dict[str, Any] | None:
     return {"name": choice.use, "sum": total, "per_bar": total / steps, "steps": steps}
 
 
-def _chance(
-    strategy: Strategy, market: Market, out: Outcome, days: NDArray[np.datetime64], daily: NDArray[np.float64]
-) -> float | None:
+def _chance(strategy: Strategy, market: Market, out: Outcome) -> float | None:
     """Return the share of resampled years that meet the loss limit; None where there is none, or too few days."""
     import numpy as np
 
-    from mnqcore.metrics import chance_of_loss
+    from mnqcore.metrics import chance_of_loss, daily_equity
 
     if strategy.risk.max_loss is None:
         return None
+    days, daily = daily_equity(out.equity, market.days)
     changes = np.diff(daily, prepend=strategy.costs.initial_balance)
     if out.ended_at is not None:  # the days after the run's end say nothing
         changes = changes[days <= market.days[out.ended_at]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -87,9 +87,8 @@ def ground(prepared: Prepared) -> Ground:
 
     Raises:
         DataError: a feature never has a value, or lacks one in the middle.
-        StrategyError: none; that a strategy learns is seen before.
     """
     from mnqcore.tape.scaler import first_complete
 
-    complete: Any = first_complete(prepared.tape.features)
-    return Ground(prepared=prepared, first=int(complete) + prepared.strategy.lookback - 1)
+    first = first_complete(prepared.tape.features) + prepared.strategy.lookback - 1
+    return Ground(prepared=prepared, first=first)

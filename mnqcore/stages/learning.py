@@ -76,8 +76,10 @@ def learn(
         note_inputs(on.prepared, draft, options)
         progress("training")
         entrants = _trained(_train(on, plugins, draft, options), draft, plugins)
+    elif options.model is None:
+        raise TypeError("an agent that learns is trained, or its models are named")
     else:
-        entrants = of_run(open_run(options.model or "", draft.base), plugins)
+        entrants = of_run(open_run(options.model, draft.base), plugins)
         refuse_other(entrants.candidates[0].models, strategy)
     window = ("in-sample" if options.in_sample else "test") if "backtest" in stages else "validate"
     progress("simulator")

@@ -10,7 +10,6 @@ import attrs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnqcore.api.values import Floats
     from mnqcore.stages.backtest import Backtest
 
 _NO_TEST = ("validate", "in-sample")
@@ -28,13 +27,13 @@ def look(base: Path, run: str, made: Backtest) -> dict[str, Any] | None:
         run: what the run will be called.
         made: the backtest.
     """
+    from mnqcore.metrics import risk
     from mnqcore.metrics.deflated import deflated_sharpe, expected_best
     from mnqcore.runs.looks import RULE, Look, note, tally
 
     if made.metrics.get("window", {}).get("name") in _NO_TEST:
         return None
-    returns = _daily_returns(made)
-    window, facts = made.equity.index, made.model or {}
+    returns, window, facts = made.returns, made.equity.index, made.model or {}
     found = Look(
         strategy=made.strategy.name,
         digest=made.strategy.digest(),
@@ -42,7 +41,7 @@ def look(base: Path, run: str, made: Backtest) -> dict[str, Any] | None:
         data_sha256=made.facts["data_sha256"],
         first=window[0].isoformat(),
         last=window[-1].isoformat(),
-        sharpe=_ratio(returns),
+        sharpe=risk.sharpe(returns, 1.0),
         days=len(returns),
         run=run,
     )
@@ -63,24 +62,3 @@ def look(base: Path, run: str, made: Backtest) -> dict[str, Any] | None:
 def _of(weights: list[str]) -> str:
     """Return one sha256 for the models of a seed."""
     return hashlib.sha256("".join(weights).encode()).hexdigest()
-
-
-def _daily_returns(made: Backtest) -> Floats:
-    import numpy as np
-    import pandas as pd
-
-    from mnqcore.market.calendar import Calendar
-    from mnqcore.metrics import daily_equity, returns
-
-    strategy = made.strategy
-    calendar = Calendar(strategy.instrument, rth=strategy.session.rth)
-    days = calendar.locate(pd.DatetimeIndex(made.equity.index)).day
-    _, daily = daily_equity(made.equity.to_numpy(np.float64), days)
-    return returns.daily_returns(daily, strategy.costs.initial_balance)
-
-
-def _ratio(returns: Floats) -> float | None:
-    """Return the Sharpe ratio of days, not annualised."""
-    from mnqcore.metrics import risk
-
-    return risk.sharpe(returns, 1.0)

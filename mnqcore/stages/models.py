@@ -64,8 +64,9 @@ def model_of(ground: Ground, fold: Fold, learner: Any, scaler: Scaler, *, seed: 
 
 def further_columns(ground: Ground) -> tuple[str, ...]:
     """Return the columns of the bars that feature sets may read beside the usual ones."""
-    usual = {"open", "high", "low", "close", "volume"}
-    return tuple(str(name) for name in ground.prepared.market.raw.columns if name not in usual)
+    from mnqcore.market.bars import COLUMNS
+
+    return tuple(str(name) for name in ground.prepared.market.raw.columns if name not in COLUMNS)
 
 
 def load_models(folder: Path, plugins: Plugins) -> list[Model]:
@@ -131,7 +132,7 @@ def windows_of(ground: Ground, models: list[Model], name: str) -> list[tuple[Mod
         return [(models[-1], Window(first=ground.first, last=bars - 1))]
     if name == "validate":
         return [(models[-1], ground.folds[-1].validate)]
-    starts = [_bar(ground, model.facts.test_start) for model in models]
+    starts = [min(_bar(ground, model.facts.test_start), bars - 1) for model in models]
     found = [
         (model, Window(first=start, last=end))
         for model, start, end in zip(models, starts, [*starts[1:], bars - 1], strict=True)
@@ -150,13 +151,9 @@ def windows_of(ground: Ground, models: list[Model], name: str) -> list[tuple[Mod
 
 def _bar(ground: Ground, moment: str) -> int:
     """Return the first bar at or after a moment that can be decided on."""
-    return max(int(ground.prepared.market.times.searchsorted(_moment(moment))), ground.first)
-
-
-def _moment(text: str) -> Any:
     import pandas as pd
 
-    return pd.Timestamp(text)
+    return max(int(ground.prepared.market.times.searchsorted(pd.Timestamp(moment))), ground.first)
 
 
 def score(ground: Ground, learner: Any, features: NDArray[np.float32], window: Window) -> Score:
@@ -183,8 +180,7 @@ def brief(ground: Ground, play: Play) -> dict[str, Any]:
 
 def daily_sharpe(ground: Ground, play: Play) -> float | None:
     """Return the Sharpe ratio of a play's days, not annualised; None where it has none."""
-    from mnqcore.metrics import daily_equity, returns, risk
-    from mnqcore.simulator.account import dollars
+    from mnqcore.metrics import risk
+    from mnqcore.stages.figures import daily_returns
 
-    _, daily = daily_equity(dollars(play.curve[0]), play.market.days)
-    return risk.sharpe(returns.daily_returns(daily, ground.prepared.strategy.costs.initial_balance), 1.0)
+    return risk.sharpe(daily_returns(ground.prepared.strategy, play), 1.0)

@@ -55,7 +55,7 @@ def play_rule(prepared: Prepared) -> Play:
     began = time.perf_counter()
     curve = account.run(np.asarray(tape.actions), size_of=tape.size_of)
     took = time.perf_counter() - began
-    refuse_false_books(account)
+    _refuse_false_books(account)
     return Play(market=market, account=account, actions=tape.actions, curve=curve, seconds=took)
 
 
@@ -92,7 +92,7 @@ def play_learners(ground: Ground, parts: Sequence[Part]) -> Play:
         start=whole.first,
     )
     took = time.perf_counter() - began
-    refuse_false_books(led.account)
+    _refuse_false_books(led.account)
     return Play(
         market=market,
         account=led.account,
@@ -117,7 +117,7 @@ def _turn(ground: Ground, part: Part) -> Turn:
     return policy_turn(policy, seen, part.features, lookback, part.window)
 
 
-def refuse_false_books(account: Account) -> None:
+def _refuse_false_books(account: Account) -> None:
     """Stop if the ledger does not add up: a bug of mnq, which no figure may hide."""
     rows, led = account.trades[0], account.ledger[0]
     earned = int(rows["gross"].sum() - rows["commission"].sum())

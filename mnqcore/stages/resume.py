@@ -127,7 +127,7 @@ def _refuse_other_inputs(run: Path, now: Inputs) -> None:
 
 
 def _inputs(prepared: Prepared, draft: Draft, options: Options) -> Inputs:
-    from mnqcore.agent.files import sha256_of_file
+    from mnqcore.plugins.provenance import sha256_of_file
     from mnqcore.stages.fingerprint import sha256_of
 
     return Inputs(

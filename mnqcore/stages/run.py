@@ -70,14 +70,42 @@ def run(
         DataError, PluginError: the run failed; nothing was kept.
         MnqError: the training broke down; what resumes it was kept where the error says.
     """
+    asked = asked_for(file, strategy, stages, set, plugins, options)
+    return _run(asked.strategy, asked.plugins, Path(runs_dir), progress, asked.stages, asked.options)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Asked:
+    """What a command asks for, found and seen to be possible."""
+
+    strategy: Strategy
+    plugins: Plugins
+    stages: tuple[str, ...]
+    options: Options
+
+
+def asked_for(
+    file: str | Path,
+    strategy: str | None,
+    stages: str | Sequence[str],
+    set: Mapping[str, Any] | Sequence[str],  # noqa: A002 - the word of the command line
+    plugins: Plugins | None,
+    options: Options | None,
+) -> Asked:
+    """Return what is asked for, before any work; arguments as in `run`.
+
+    Raises:
+        UsageError: no such stage, or one that this agent has not.
+        StrategyError: the file is invalid.
+        ExtraMissing: the libraries of a learner are not installed.
+    """
     from mnqcore.plugins import load as load_plugins
     from mnqcore.strategy import load
 
-    asked, wanted = stages_of(stages), options or Options()
-    found = plugins or load_plugins()
-    chosen = load(file, strategy, found, overrides(set))
-    refuse_impossible(chosen, asked, wanted)
-    return _run(chosen, found, Path(runs_dir), progress, asked, wanted)
+    names, wanted, found = stages_of(stages), options or Options(), plugins or load_plugins()
+    chosen = load(file, strategy, found, _overrides(set))
+    _refuse_impossible(chosen, names, wanted)
+    return Asked(strategy=chosen, plugins=found, stages=names, options=wanted)
 
 
 def _run(
@@ -186,7 +214,7 @@ def versions_of(made: Backtest) -> dict[str, str]:
     return {**versions(), **model.versions()}
 
 
-def refuse_impossible(strategy: Strategy, stages: tuple[str, ...], options: Options) -> None:
+def _refuse_impossible(strategy: Strategy, stages: tuple[str, ...], options: Options) -> None:
     """Refuse what an agent cannot do, before any work.
 
     Raises:
@@ -225,7 +253,7 @@ def _refuse_idle(strategy: Strategy, stages: tuple[str, ...], options: Options) 
         raise UsageError("--in-sample: nothing is backtested", next="--stage train,backtest, or leave it out")
 
 
-def overrides(given: Mapping[str, Any] | Sequence[str]) -> list[str]:
+def _overrides(given: Mapping[str, Any] | Sequence[str]) -> list[str]:
     """Return settings as `--set` takes them; UsageError where TOML has no word for a value."""
     if not isinstance(given, Mapping):
         return list(given)

@@ -116,7 +116,7 @@ def median_seed(scores: dict[int, float]) -> int:
 
 def weights_of(folder: Path) -> dict[str, str]:
     """Return "seed 3 fold 1 policy.safetensors" -> sha256 of every file of weights that a run's trainings left."""
-    from mnqcore.agent.files import sha256_of_file
+    from mnqcore.plugins.provenance import sha256_of_file
 
     units = sorted((folder / "units").glob("*/model"))
     found = {}

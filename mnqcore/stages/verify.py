@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mnqcore.plugins import Plugins
     from mnqcore.runs import Run
     from mnqcore.stages.backtest import Backtest
+    from mnqcore.stages.ground import Ground
     from mnqcore.strategy.model import Strategy
 
 
@@ -63,8 +64,9 @@ def verify(run: Run, plugin_args: Sequence[str] = (), *, retrain: bool = False) 
     strategy = load(run.path / "resolved.toml", None, plugins)
     if strategy.learns:
         require("rl")
-    weights = [_weights(run, strategy, plugins)] if retrain else []
-    again = _again(run, strategy, plugins)
+    if retrain:
+        _refuse_untrained(run)
+    again, weights = _again(run, strategy, plugins, retrain)
     kept, made = manifest["hashes"], again.hashes() | {"strategy": strategy.digest()}
     inputs = _differing({"data": kept["data"], "strategy": manifest["digest"]}, made)
     copies = [name for name in altered if name.startswith("plugins/")]
@@ -86,9 +88,23 @@ def verify(run: Run, plugin_args: Sequence[str] = (), *, retrain: bool = False) 
     ]
 
 
-def _again(run: Run, strategy: Strategy, plugins: Plugins) -> Backtest:
+def _refuse_untrained(run: Run) -> None:
+    model = run.manifest.get("model")
+    if model is None or model["origin"] is not None:
+        raise UsageError("this run has trained nothing", where=run.name, next="leave out --retrain")
+
+
+def _again(run: Run, strategy: Strategy, plugins: Plugins, retrain: bool) -> tuple[Backtest, list[Level]]:
+    """Return what comes out now, and the level of the weights where they are to be trained again."""
+    from mnqcore.stages.ground import ground
+    from mnqcore.stages.prepare import prepare
+
     try:
-        return backtest(strategy) if run.manifest.get("model") is None else _model_again(run, strategy, plugins)
+        if run.manifest.get("model") is None:
+            return backtest(strategy), []
+        on = ground(prepare(strategy))
+        weights = [_weights(run, on, plugins)] if retrain else []
+        return _model_again(run, on, plugins), weights
     except DataError as error:
         folder = run.manifest["folder"]
         if Path.cwd() == Path(folder):
@@ -96,35 +112,28 @@ def _again(run: Run, strategy: Strategy, plugins: Plugins) -> Backtest:
         raise DataError(error.what, **error.facts | {"made in": f"{folder}: paths may be relative to it"}) from error
 
 
-def _model_again(run: Run, strategy: Strategy, plugins: Plugins) -> Backtest:
+def _model_again(run: Run, on: Ground, plugins: Plugins) -> Backtest:
     from mnqcore.runs import open_run
-    from mnqcore.stages.ground import ground
     from mnqcore.stages.learning import assess_models, of_run
-    from mnqcore.stages.prepare import prepare
 
     began, origin = time.perf_counter(), run.manifest["model"]["origin"]
     owner = run if origin is None else open_run(origin, run.path.parent.parent)
     entrants = of_run(owner, plugins, all_seeds=origin is None)
     entrants = attrs.evolve(entrants, origin=origin)
     window = run.metrics["window"]["name"]
-    return assess_models(ground(prepare(strategy)), entrants, window, None, lambda _part: None, began)
+    return assess_models(on, entrants, window, None, lambda _part: None, began)
 
 
-def _weights(run: Run, strategy: Strategy, plugins: Plugins) -> Level:
+def _weights(run: Run, on: Ground, plugins: Plugins) -> Level:
     """Train again what a run has trained, and compare the weights of every seed and fold."""
-    from mnqcore.stages.ground import ground
-    from mnqcore.stages.prepare import prepare
     from mnqcore.stages.train import train, weights_of
 
-    model = run.manifest.get("model")
-    if model is None or model["origin"] is not None:
-        raise UsageError("this run has trained nothing", where=run.name, next="leave out --retrain")
     kept = weights_of(run.path)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(run.path / "resolved.toml", Path(folder) / "resolved.toml")
         arguments = [*map(str, run.plugin_files), *plugins.switched_off]
         seeds = len(run.metrics["learning"]["seeds"])
-        train(ground(prepare(strategy)), Path(folder), plugins=arguments, seeds=seeds)
+        train(on, Path(folder), plugins=arguments, seeds=seeds)
         made = weights_of(Path(folder))
     return Level(name="weights", differs=_differing(kept, made))
 

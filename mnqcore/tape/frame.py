@@ -17,6 +17,9 @@ from mnqcore.tape.market import lay
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from mnqcore.api.values import Entry
     from mnqcore.market.instruments import Instrument
     from mnqcore.tape.market import Market
 
@@ -100,6 +103,11 @@ def costs_of(initial_balance: float, commission: float, slippage_ticks: int) -> 
         )
     except (TypeError, ValueError) as error:
         raise UsageError("an account cannot be opened with these numbers", found=str(error)) from error
+
+
+def one_contract(entry: Entry) -> NDArray[np.int64]:
+    """Size every entry as one contract."""
+    return np.ones(len(entry.side), np.int64)
 
 
 def _as_floats(df: pd.DataFrame) -> pd.DataFrame:

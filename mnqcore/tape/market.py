@@ -13,6 +13,7 @@ import pandas as pd
 
 from mnqcore.api.values import MarketView
 from mnqcore.errors import DataError
+from mnqcore.market.bars import PRICES
 from mnqcore.market.calendar import Calendar
 from mnqcore.market.rolls import stitch
 from mnqcore.tape.clock import NEVER, mark
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _HIGHEST = 1 << 31  # ticks
-_PRICES = ("open", "high", "low", "close")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -138,7 +138,7 @@ def _records(joined: Stitched, located: Located, instrument: Instrument) -> tupl
 
     bars = joined.bars
     tape, orders = _blank(len(bars))
-    prices = {name: bars[name].to_numpy(np.float64) for name in _PRICES}
+    prices = {name: bars[name].to_numpy(np.float64) for name in PRICES}
     days = np.zeros(len(bars), np.int32)
     np.cumsum(located.day[1:] != located.day[:-1], out=days[1:])
     times = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
@@ -181,5 +181,5 @@ def _contracts(bars: pd.DataFrame) -> NDArray[np.object_]:
 def _view(joined: Stitched, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta) -> MarketView:
     bars = joined.bars
     if joined.rolls:
-        bars = bars.assign(**{name: bars[name] * joined.factor for name in _PRICES})
+        bars = bars.assign(**{name: bars[name] * joined.factor for name in PRICES})
     return MarketView(bars=bars, factor=joined.factor, instrument=instrument, calendar=calendar, bar_size=bar_size)
