@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnqcore import rules
     from mnqcore.agent.face import TradingAgent
     from mnqcore.agent.learner import Sb3Learner
     from mnqcore.agent.training import Training
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mnqcore.stages.engine import BacktestEngine
     from mnqcore.stages.options import Options
     from mnqcore.stages.run import Result, run
+    from mnqcore.trading.recorded import Recorded, recorded
 
 # Read once, when torch is loaded: threads that wait by spinning cost many times their work where cores are shared.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -59,6 +61,7 @@ _HOMES = {
     "ObservationSpec": "mnqcore.api",
     "Options": "mnqcore.stages.options",
     "PluginError": "mnqcore.errors",
+    "Recorded": "mnqcore.trading.recorded",
     "Register": "mnqcore.hookspecs",
     "Result": "mnqcore.stages.run",
     "Run": "mnqcore.runs",
@@ -73,12 +76,16 @@ _HOMES = {
     "plugin": "mnqcore.api",
     "port": "mnqcore.api",
     "read_bars": "mnqcore.market.store",
+    "recorded": "mnqcore.trading.recorded",
     "resample": "mnqcore.market.bars",
     "run": "mnqcore.stages.run",
     "size_text": "mnqcore.market.bars",
     "state": "mnqcore.api",
 }
 """name -> module that defines it."""
+
+_MODULES = ("rules",)
+"""Modules that are public as they stand."""
 
 _NEEDS = {"TradingAgent": ("rl",), "TradingEnv": ("rl", "gymnasium"), "Training": ("rl",)}
 """name -> the extra that it takes, and which of that extra's modules, if not all."""
@@ -99,6 +106,7 @@ __all__ = [
     "ObservationSpec",
     "Options",
     "PluginError",
+    "Recorded",
     "Register",
     "Result",
     "Run",
@@ -113,7 +121,9 @@ __all__ = [
     "plugin",
     "port",
     "read_bars",
+    "recorded",
     "resample",
+    "rules",
     "run",
     "size_text",
     "state",
@@ -125,6 +135,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mnq")
+    if name in _MODULES:
+        return importlib.import_module(f"mnqcore.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mnqcore' has no attribute {name!r}")
     if name in _NEEDS:

@@ -70,6 +70,12 @@ def register_agents(register: Register) -> None:
 
 
 @hookimpl
+def register_brokers(register: Register) -> None:
+    """Register what executes orders."""
+    register("simulated", "mnqplugins.brokers.simulated:Simulated")
+
+
+@hookimpl
 def register_executors(register: Register) -> None:
     """Register where independent pieces of work run."""
     register("serial", "mnqplugins.executors.serial:Serial")

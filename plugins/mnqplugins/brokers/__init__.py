@@ -1,0 +1,1 @@
+"""Brokers: what executes orders."""
