@@ -26,7 +26,6 @@ from mnqcore.api.port import (
 )
 from mnqcore.api.values import Action, ExitReason
 from mnqcore.errors import MnqError, PluginError
-from mnqcore.trading.books import Fill
 from mnqcore.trading.leaving import drop_entries, leave
 from mnqcore.trading.memory import State
 from mnqcore.trading.world import SECOND, Situation, latches, refused
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from mnqcore.trading.books import Decision
     from mnqcore.trading.clockwork import Clockwork
     from mnqcore.trading.memory import Effect, Memory
-    from mnqcore.trading.orders import Change, Tracked
+    from mnqcore.trading.orders import Change
     from mnqcore.trading.protection import Protection
 
     Records = NDArray[np.void]
@@ -94,7 +93,7 @@ class Standing:
 class Desk:
     """One strategy at one account.
 
-    `standing`: refreshed whenever the broker is asked. `acknowledged`: no daily loss waits for a person's word.
+    `standing`: refreshed whenever the broker is asked.
     """
 
     strategy: Strategy
@@ -104,9 +103,10 @@ class Desk:
     protection: Protection
     mind: Mind
     standing: Standing = attrs.field(factory=Standing)
-    acknowledged: bool = True
     last: Row | None = None
     """The newest bar that has closed."""
+    doubted: bool = False
+    """Broker and journal differed when they were compared last."""
     failures: int = 0
     """Decisions in a row that failed or were late."""
     _latched_day: int = attrs.field(default=-1, init=False)
@@ -116,7 +116,6 @@ class Desk:
     def bar(self, row: Row, now: int, mono: float) -> list[Effect]:
         """Take in a closed bar: book its fills, mark the ledger, decide, and send what comes of it."""
         memory = self._at(now, mono)
-        memory.orders.fees.clear()
         booked = memory.books.close(row.now, row.end)
         self.last = row
         taken: tuple[Decision, dict[str, Any]] | None = None
@@ -125,6 +124,7 @@ class Desk:
         memory.note(
             "bar",
             time=row.start,
+            end=row.end,
             number=row.number,
             contract=row.contract,
             open=row.values[0],
@@ -225,13 +225,12 @@ class Desk:
         return denied
 
     def _enter(self, row: Row, decision: Decision) -> None:
-        ref = self.memory.next_ref()
-        common = {"contract": row.contract, "contracts": decision.contracts}
-        orders = [Order(ref=ref, role=Role.ENTRY, side=decision.side, **common)]
+        ref, side, contracts = self.memory.next_ref(), decision.side, decision.contracts
+        orders = [Order(ref=ref, role=Role.ENTRY, contract=row.contract, side=side, contracts=contracts)]
         for role, price, suffix in ((Role.STOP, decision.stop, "s"), (Role.TARGET, decision.target, "t")):
             if price is not None:
-                child = {"parent": ref, "group": f"{ref}.g", "side": -decision.side, "price": price}
-                orders.append(Order(ref=f"{ref}.{suffix}", role=role, **child, **common))
+                child = attrs.evolve(orders[0], ref=f"{ref}.{suffix}", role=role, side=-side, price=price)
+                orders.append(attrs.evolve(child, parent=ref, group=f"{ref}.g"))
         self.memory.submit(*orders, bar=row.start, risk=decision.risk)
         self.memory.entries_sent.append((self.memory.now, self.clock.trading_day(self.memory.now)))
 
@@ -264,24 +263,34 @@ class Desk:
             unsettled=sum(one.status is Status.UNKNOWN for one in orders.by_ref.values()),
             journal=not memory.journal.broken,
             model_complaint=standing.model_complaint,
-            acknowledged=self.acknowledged,
         )
 
     def _watch_losses(self) -> None:
         """Say so when a loss limit is reached; in live the day's waits for a person."""
-        led = self.memory.books.ledger[0]
+        memory = self.memory
+        led = memory.books.ledger[0]
         if led["latched_day"] == led["day"] and self._latched_day != led["day"]:
             self._latched_day = int(led["day"])
-            self.memory.alert("warning", "the loss limit of the day is reached: no entry until the next trading day")
-            self.acknowledged = self.acknowledged and self.mode != "live"
+            memory.alert("warning", "the loss limit of the day is reached: no entry until the next trading day")
+            if self.mode == "live":
+                memory.halt("the loss limit of the day is reached: mnq trade resume acknowledges it")
         if led["ended"]:
-            self.memory.turn(State.REDUCING, "the loss limit of the run is reached")
+            memory.turn(State.REDUCING, "the loss limit of the run is reached")
 
     # Broker events.
 
     def event(self, event: Event, now: int, mono: float) -> list[Effect]:
         """Take in what the broker says, once for each thing that happened."""
-        memory = self._at(now, mono)
+        self._at(now, mono)
+        self.hear(event)
+        self.protection.look(self.newest())
+        return self.memory.commit()
+
+    def hear(self, event: Event) -> bool:
+        """Take in an event without handing out what comes of it; returns False where it was heard before."""
+        memory = self.memory
+        if isinstance(event, Filled) and memory.orders.heard(event.execution):
+            return False
         memory.note("event", type=type(event).__name__, **_fields(event))
         change = memory.orders.apply(event)
         memory.sent_at.pop(getattr(event, "ref", ""), None)
@@ -298,8 +307,7 @@ class Desk:
             memory.ask("restored")
         elif isinstance(event, Warned):
             self._warned(event)
-        self.protection.look(self._bar())
-        return memory.commit()
+        return True
 
     def _filled(self, event: Filled, change: Change | None) -> None:
         execution, memory = event.execution, self.memory
@@ -315,32 +323,15 @@ class Desk:
         if change.corrects:
             self._correct(change)
         elif change.contracts:
-            memory.books.pending.append(self._as_fill(change.tracked, change))
+            memory.owe(change)
         memory.ask("a fill")
-
-    def _as_fill(self, tracked: Tracked, change: Change) -> Fill:
-        by_ref, order = self.memory.orders.by_ref, tracked.order
-        stop, target = (by_ref.get(f"{order.ref}.{suffix}") for suffix in ("s", "t"))
-        reasons = {Role.STOP: int(ExitReason.STOP), Role.TARGET: int(ExitReason.TARGET)}
-        return Fill(
-            ref=order.ref,
-            role=order.role,
-            side=1 if change.contracts > 0 else -1,
-            contracts=abs(change.contracts),
-            price=change.execution.price,
-            time=change.execution.time,
-            reason=reasons.get(order.role, tracked.reason),
-            stop=stop.order.price if stop else None,
-            target=target.order.price if target else None,
-            risk=tracked.risk,
-        )
 
     def _correct(self, change: Change) -> None:
         """Restate what a correction changes: contracts as a fill of their own, a price as money."""
         execution, memory = change.execution, self.memory
         memory.alert("warning", f"the broker corrected a fill: {execution.id}, now {execution.contracts} contracts")
         if change.contracts:
-            memory.books.pending.append(self._as_fill(change.tracked, change))
+            memory.owe(change)
             memory.halt("a fill was taken back or changed in size")
         ticks = execution.side * (execution.price - change.before_price) * execution.contracts
         if ticks:
@@ -389,11 +380,11 @@ class Desk:
             memory.rejections += 1
             memory.alert("warning", f"the broker rejected {role.value} {event.ref}: {why}")
             if role is Role.STOP:
-                self.protection.refused(why, self._bar())
+                self.protection.refused(why, self.newest())
             if memory.rejections >= limits.max_rejections:
                 memory.halt(f"{memory.rejections} orders in a row were rejected: {why}")
         elif role is Role.STOP and not tracked.cancelling and tracked.filled < tracked.contracts:
-            self.protection.lost(tracked, why, self._bar())
+            self.protection.lost(tracked, why, self.newest())
 
     def _warned(self, event: Warned) -> None:
         text = " ".join(part for part in (event.code, event.why) if part)
@@ -414,7 +405,7 @@ class Desk:
                 missed = self.clock.slots_between(self.last.start, now - int(limits.max_bar_age * SECOND))
                 self._obey_clock(missed[-1] if missed else self.last.start)
         self._chase(limits.ack_seconds)
-        self.protection.look(self._bar())
+        self.protection.look(self.newest())
         return memory.commit()
 
     def _chase(self, patience: float) -> None:
@@ -470,7 +461,7 @@ class Desk:
         memory = self._at(now, mono)
         drop_entries(memory, why)
         memory.turn(State.REDUCING, why)
-        leave(memory, bar=self._bar(), reason=int(ExitReason.SIGNAL))
+        leave(memory, bar=self.newest(), reason=int(ExitReason.SIGNAL))
         return memory.commit()
 
     def halt(self, why: str, now: int, mono: float) -> list[Effect]:
@@ -483,7 +474,7 @@ class Desk:
     def resume(self, why: str, now: int, mono: float) -> list[Effect]:
         """Go on after a halt, by a person's word, once broker and journal agree."""
         memory = self._at(now, mono)
-        self.acknowledged, self.failures = True, 0
+        self.failures = 0
         memory.resume(why)
         return memory.commit()
 
@@ -501,7 +492,8 @@ class Desk:
         self.memory.now, self.memory.mono = now, mono
         return self.memory
 
-    def _bar(self) -> int:
+    def newest(self) -> int:
+        """Return the start of the newest bar, UTC ns; the time before there is one."""
         return self.last.start if self.last is not None else self.memory.now
 
 

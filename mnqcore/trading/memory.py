@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mnqcore.api.port import BracketOrder, Order, Role
+from mnqcore.api.values import ExitReason
 from mnqcore.errors import JournalBroken
+from mnqcore.trading.books import Fill
 from mnqcore.trading.journal import Entry
 from mnqcore.trading.world import SECOND
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from mnqcore.trading.books import Books
     from mnqcore.trading.journal import Journal
-    from mnqcore.trading.orders import Orders, Tracked
+    from mnqcore.trading.orders import Change, Orders, Tracked
 
 
 class State(Enum):
@@ -76,6 +78,7 @@ class Closed:
 Effect = Submit | Cancel | Query | Alert | Closed
 """What a session wants done."""
 _REDUCING = frozenset((Role.EXIT, Role.STOP))
+_REASONS = {Role.STOP: int(ExitReason.STOP), Role.TARGET: int(ExitReason.TARGET)}
 
 
 @attrs.define(kw_only=True)
@@ -138,6 +141,24 @@ class Memory:
     def closed(self, trade: Mapping[str, int]) -> None:
         """Tell of a round trip."""
         self._outbox.append(Closed(trade))
+
+    def owe(self, change: Change) -> None:
+        """Keep what an execution changed until its bar closes and the books take it in."""
+        tracked, order = change.tracked, change.tracked.order
+        stop, target = (self.orders.by_ref.get(f"{order.ref}.{suffix}") for suffix in ("s", "t"))
+        fill = Fill(
+            ref=order.ref,
+            role=order.role,
+            side=1 if change.contracts > 0 else -1,
+            contracts=abs(change.contracts),
+            price=change.execution.price,
+            time=change.execution.time,
+            reason=_REASONS.get(order.role, tracked.reason),
+            stop=stop.order.price if stop else None,
+            target=target.order.price if target else None,
+            risk=tracked.risk,
+        )
+        self.books.pending.append(fill)
 
     def next_ref(self) -> str:
         """Return a ref that was never used."""

@@ -128,6 +128,13 @@ class Orders:
             self._status(tracked, event)
         return None
 
+    def heard(self, execution: Execution) -> bool:
+        """Whether an execution, in this revision or a later one, was counted already."""
+        tracked = self.by_ref.get(execution.ref)
+        known = self.foreign if tracked is None else tracked.executions
+        before = known.get(execution.id)
+        return before is not None and before.revision >= execution.revision
+
     def settle(self, state: OrderState) -> None:
         """Take the broker's answer to a question for the truth of how an order stands; fills come as executions."""
         tracked = self.by_ref.get(state.ref)

@@ -26,7 +26,6 @@ class Protection:
     wanted: bool
     patience: float
     _since: float | None = attrs.field(default=None, init=False)
-    _replaced: set[str] = attrs.field(factory=set, init=False)
     _orphaned: dict[str, float] = attrs.field(factory=dict, init=False)
 
     @property
@@ -61,11 +60,13 @@ class Protection:
         contract, held = stop.order.contract, self.memory.orders.position().get(stop.order.contract, 0)
         if held * stop.order.side >= 0 or any(self.memory.orders.alive(Role.EXIT)) or not self.wanted:
             return
-        first = stop.order.group or stop.order.ref
-        if first in self._replaced or stop.order.price is None:
+        again = any(
+            one.order.parent is None and one.order.group == stop.order.group and one.order.role is Role.STOP
+            for one in self.memory.orders.by_ref.values()
+        )
+        if again or stop.order.price is None:
             self.give_up(f"the stop was lost again: {why}", bar)
             return
-        self._replaced.add(first)
         self.memory.alert("warning", f"the stop was lost ({why}) and is put in its place again")
         self._place(stop.order, contract, abs(held), bar)
 

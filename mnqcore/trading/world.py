@@ -65,7 +65,6 @@ class Situation:
     unsettled: int = 0
     journal: bool = True
     model_complaint: str = ""
-    acknowledged: bool = True
 
 
 def _state(at: Situation, limits: Limits) -> str | None:
@@ -125,10 +124,6 @@ def _per_day(at: Situation, limits: Limits) -> str | None:
     return f"{at.sent_day + 1}" if at.sent_day + 1 > limits.orders_per_day else None
 
 
-def _acknowledged(at: Situation, limits: Limits) -> str | None:
-    return None if at.acknowledged else "a daily loss that nobody acknowledged"
-
-
 def _fresh(at: Situation, limits: Limits) -> str | None:
     age = (at.now - at.closed) / SECOND
     return f"{age:.1f} s" if age > limits.max_bar_age else None
@@ -184,7 +179,7 @@ def _model(at: Situation, limits: Limits) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Control:
-    """One control. `key`: its limit in `trade.limits` or `risk`, empty where it has none. `latches`: it halts as well."""
+    """One control. `key`: its limit in `trade.limits` or `risk`, if it has one. `latches`: it halts as well."""
 
     rule: str
     code: str
@@ -212,7 +207,6 @@ CONTROLS = (
     Control(rule="P7", code="duplicate", key="", look=_repeated),
     Control(rule="P8", code="rate-minute", key="orders_per_minute", look=_per_minute, latches=True),
     Control(rule="P8", code="rate-day", key="orders_per_day", look=_per_day, latches=True),
-    Control(rule="P10", code="not-acknowledged", key="", look=_acknowledged),
     Control(rule="P11", code="stale-bar", key="max_bar_age", look=_fresh),
     Control(rule="P11", code="clock-skew", key="max_clock_skew", look=_skew),
     Control(rule="P11", code="market-closed", key="", look=_open),

@@ -1,0 +1,118 @@
+"""A session's memory made again from its journal: the way every session starts, the first one included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mnqcore.api import port
+from mnqcore.trading.memory import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnqcore.trading.journal import Event, Journal
+    from mnqcore.trading.memory import Memory
+
+
+@attrs.define(kw_only=True)
+class Recalled:
+    """What the journal tells beside orders and books.
+
+    `bar`: data of the newest bar, None before the first. `starts`: how often the session was started. `foreign`:
+    contract -> contracts at the broker that a person told us to leave alone. `anchor`: data of the newest anchor.
+    `ended`: the session is over.
+    """
+
+    bar: dict[str, Any] | None = None
+    starts: int = 0
+    foreign: dict[str, int] = attrs.field(factory=dict)
+    anchor: dict[str, Any] | None = None
+    ended: bool = False
+
+
+def recall(memory: Memory, journal: Journal, trading_day: Callable[[int], int]) -> Recalled:
+    """Fold a journal into a memory that holds nothing yet.
+
+    Args:
+        memory: takes orders, books, state and the number of the last ref.
+        journal: of the session.
+        trading_day: the trading day of a time, UTC ns.
+    """
+    found = Recalled()
+    rows: list[dict[str, int]] = []
+    for event in journal.events():
+        _fold(event, memory, found, rows, trading_day)
+    if found.bar is not None:
+        memory.books.restore(found.bar["ledger"], rows)
+    if memory.state is not State.HALTED:
+        memory.state = State.DISCONNECTED
+    return found
+
+
+def _fold(
+    event: Event, memory: Memory, found: Recalled, rows: list[dict[str, int]], trading_day: Callable[[int], int]
+) -> None:
+    data = event.data
+    if event.kind == "bar":
+        if "end" in data:
+            memory.books.pending = [fill for fill in memory.books.pending if fill.time >= data["end"]]
+            found.bar = data
+        elif found.bar is not None:
+            found.bar = found.bar | {"ledger": data["ledger"]}
+        rows += data["booked"]
+    elif event.kind == "decision":
+        memory.books.denied[0, data["denied"]] += 1
+    elif event.kind == "intent":
+        order = order_of(data)
+        memory.orders.intend(order, bar=data["bar"], reason=data["reason"], risk=data["risk"])
+        memory.orders.mark_sent([order.ref])
+        memory.number = max(memory.number, int(order.ref.partition("-")[2].partition(".")[0]))
+        if order.role is port.Role.ENTRY:
+            memory.entries_sent.append((event.time, trading_day(event.time)))
+    elif event.kind == "cancel" and data["ref"] in memory.orders.by_ref:
+        memory.orders.by_ref[data["ref"]].cancelling = True
+    elif event.kind == "event":
+        _heard(data, memory)
+    elif event.kind == "state":
+        memory.state, memory.why = State(data["state"]), data["why"]
+    elif event.kind == "start":
+        found.starts += 1
+    elif event.kind == "anchor":
+        found.anchor = data
+    elif event.kind == "operator" and data.get("foreign") is not None:
+        found.foreign = {contract: int(contracts) for contract, contracts in data["foreign"].items()}
+    elif event.kind == "end":
+        found.ended = True
+
+
+def _heard(data: dict[str, Any], memory: Memory) -> None:
+    """Take in again what the broker said, or what was found out of an order."""
+    kind = data["type"]
+    if kind in ("NeverSent", "NotSent"):
+        for ref in data.get("refs", [data.get("ref")]):
+            memory.orders.never_sent(ref)
+    elif kind == "Settled":
+        tracked = memory.orders.by_ref[data["ref"]]
+        tracked.acked = True
+        tracked.status, tracked.contracts = port.Status(data["status"]), data["contracts"]
+    else:
+        change = memory.orders.apply(event_of(data))
+        if change is not None and change.contracts:
+            memory.owe(change)
+
+
+def order_of(data: dict[str, Any]) -> port.Order:
+    """Return the order of an `intent`."""
+    names = [field.name for field in attrs.fields(port.Order)]
+    return port.Order(**{name: data[name] for name in names} | {"role": port.Role(data["role"])})
+
+
+def event_of(data: dict[str, Any]) -> port.Event:
+    """Return the broker's event of an `event`."""
+    fields = {name: value for name, value in data.items() if name != "type"}
+    if data["type"] == "Filled":
+        fields["execution"] = port.Execution(**fields["execution"])
+    made: port.Event = getattr(port, data["type"])(**fields)
+    return made
