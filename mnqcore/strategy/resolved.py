@@ -54,8 +54,6 @@ def _trade(trade: Trade) -> dict[str, dict[str, Any]]:
     broker = {"use": trade.broker.use, **trade.broker.params}
     alerts = {f"trade.alerts.{name}": {"use": one.use, **attrs.asdict(one)} for name, one in trade.alerts.items()}
     further = {"trade.limits": attrs.asdict(trade.limits), "trade.heartbeat": attrs.asdict(trade.heartbeat)}
-    if trade.broker.cls is object:  # until one is built in
-        return {"trade": plain, **further, **alerts}
     return {"trade": plain, "trade.broker": broker, **further, **alerts}
 
 

@@ -8,7 +8,6 @@ import attrs
 
 from mnqcore.api.parameters import parameters
 from mnqcore.strategy import reading
-from mnqcore.strategy.model import Choice
 from mnqcore.strategy.resolve import Node
 from mnqcore.strategy.trade import ALERTS, Alert, Beat, Limits, Trade, TradePlain
 
@@ -35,16 +34,11 @@ class TradeTable:
         self._unknown_keys(node)
         plain = self._read(TradePlain, Node(_only(node, parameters(TradePlain)), node.source, node.path), "trade")
         tables = {key: self._read(cls, node.get(key) or Node({}), f"trade.{key}") for key, cls in _TABLES.items()}
-        broker = self._broker(node.get("broker"))
+        broker = self.pieces.choice("broker", node.get("broker"), "trade.broker")
         alerts = self._alerts(node.get("alerts"))
         if broker is None or plain is None or None in tables.values():
             return None
         return Trade(**attrs.asdict(plain), **tables, broker=broker, alerts=alerts)
-
-    def _broker(self, node: Node | None) -> Choice | None:
-        if node and node.source is None and not self.pieces.plugins.names("broker"):  # until one is built in
-            return Choice(kind="broker", use="simulated", distribution="mnq", version="0", params={}, cls=object)
-        return self.pieces.choice("broker", node, "trade.broker")
 
     def _alerts(self, node: Node | None) -> dict[str, Alert]:
         """Return name -> where alerts go, without those that are dropped."""
