@@ -7,6 +7,7 @@ A SQLite file on a local disk. Its header says whose it is and never changes; it
 from __future__ import annotations
 
 import errno
+import operator
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,7 @@ class Journal:
         """
         if self._trouble:
             raise self._failure()
-        mono = time.monotonic_ns()
+        mono, now = time.monotonic_ns(), operator.index(now)
         rows = [to_row(seq, now, mono, entry) for seq, entry in enumerate(entries, start=self._last + 1)]
         if not rows:
             return []

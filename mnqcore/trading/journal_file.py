@@ -138,6 +138,8 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
         db = _prepared(sqlite3.connect(_uri(path, writes=True), uri=True, isolation_level=None))
         mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         db.execute("PRAGMA synchronous=FULL")
+        for statement in ("BEGIN IMMEDIATE", "PRAGMA user_version=0", "ROLLBACK"):
+            db.execute(statement)  # what cannot be written is refused now, not at the first order
         if mode != "wal":
             db.close()
             raise DataError(
@@ -159,6 +161,8 @@ def read_header(db: sqlite3.Connection, path: Path) -> dict[str, str]:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'header'").fetchone():
             raise DataError("this is no journal", where=str(path), found="a database of something else")
         found: dict[str, str] = dict(db.execute("SELECT key, value FROM header"))
+    if not all(isinstance(text, str) for pair in found.items() for text in pair):
+        raise damaged(path, "its header is not as it was written")
     if found.get("schema") != SCHEMA:
         raise DataError(
             "this journal is of a format that this version of mnq does not read",
@@ -212,6 +216,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into one that says which journal cannot be read."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite's word on a torn table has its bytes
+        raise damaged(path, "its tables are not as they were written") from error
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             raise damaged(path, str(error)) from error
