@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnqcore.trading.journal import Event, Header, Journal
     from mnqcore.trading.journal_audit import Check
 
-_HEADER = ("SEQ", "TIME (UTC)", "KIND", "")
+_HEADER = ("SEQ", "TIME (UTC)", "KIND", "WHAT")
 
 
 @click.group()
@@ -66,7 +66,7 @@ def verify(context: Context, name: str) -> int:
         listed = [{"name": check.name, "passed": check.passed, "found": list(check.found)} for check in checks]
         context.print_json("mnq.journal-verify/1", {"journal": str(path), "checks": listed})
     else:
-        click.echo("\n".join(columns(("CHECK", "", ""), [*_verdicts(checks)], wrap=(2,))))
+        click.echo("\n".join(columns(("CHECK", "", "FOUND"), [*_verdicts(checks)], wrap=(2,))))
     return 0 if all(check.passed for check in checks) else 1
 
 
