@@ -110,7 +110,7 @@ def _carried(joined: Stitched, start: Ints, strategy: Strategy) -> tuple[Carried
     leads = pd.DatetimeIndex(joined.bars.index).as_unit("ns")
     found = []
     for roll in joined.rolls:
-        row = int(leads.get_loc(roll.time))
+        row = int(leads.searchsorted(roll.time))
         price = joined.carry_open[row]
         slots = np.searchsorted(start, leads.asi8[[row - 1, row]])
         ticks = None if np.isnan(price) else int(strategy.instrument.to_ticks(price))
@@ -119,6 +119,9 @@ def _carried(joined: Stitched, start: Ints, strategy: Strategy) -> tuple[Carried
 
 
 def _last_days(bars: pd.DataFrame, calendar: Calendar) -> dict[str, str]:
+
+    import pandas as pd
+
     from mnqcore.market.rolls import contract_month, expiry_day
 
     if "contract" not in bars:
@@ -126,4 +129,6 @@ def _last_days(bars: pd.DataFrame, calendar: Calendar) -> dict[str, str]:
     firsts = bars["contract"].drop_duplicates()
     if calendar.instrument.expiry == "none":
         return {str(name): "" for name in firsts}
-    return {str(name): str(expiry_day(contract_month(str(name), time.year), calendar)) for time, name in firsts.items()}
+    years = pd.DatetimeIndex(firsts.index).year
+    months = {str(name): contract_month(str(name), int(year)) for name, year in zip(firsts, years, strict=True)}
+    return {name: str(expiry_day(month, calendar)) for name, month in months.items()}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnqcore import BrokerError, port
 from mnqplugins.brokers import _start, _wire
 from mnqplugins.brokers._frames import Frames
+from mnqplugins.brokers._link import Link, Lost, Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,102 +19,10 @@ if TYPE_CHECKING:
 
     from mnqcore import BarRequest
 
+_Kind = TypeVar("_Kind")
 _GONE = 2.0  # seconds in which nobody listens until the venue counts as gone
 _AWAY = 5.0  # seconds that `connect` waits for a venue that is away, or busy with a client just gone
 _PAUSE = 0.02
-
-
-class _Lost(Exception):
-    """The connection ended before the answer came."""
-
-
-class Refused(Exception):
-    """The venue does not let this client in: "away", "in use", "account"."""
-
-
-class Link:
-    """One connection: questions with their answers; what the venue says unasked goes to `client`."""
-
-    def __init__(self, client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.client, self.reader, self.writer = client, reader, writer
-        self.greeting: dict[str, Any] = {}
-        self.alive = True
-        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._count = 0
-        self._reading: asyncio.Task[None] | None = None
-
-    @classmethod
-    async def open(cls, client: Client, found: dict[str, Any], account: str) -> Link:
-        """Connect; OSError where nobody listens, Refused where the venue says no."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", found["port"], limit=_wire.ANSWER)
-        link = cls(client, reader, writer)
-        try:
-            writer.write(_wire.line({"token": found["token"], "account": account}))
-            text = await reader.readline()
-            if not text:
-                raise ConnectionResetError("it hung up")
-            link.greeting = _wire.message(text)
-            if "refused" in link.greeting:
-                raise Refused(link.greeting["refused"])
-        except BaseException:
-            writer.close()
-            raise
-        return link
-
-    def begin(self) -> None:
-        """Read what comes from now on."""
-        self._reading = asyncio.get_running_loop().create_task(self._read())
-
-    async def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Return the answer to a question; _Lost where it did not come."""
-        if not self.alive:
-            raise _Lost
-        self._count += 1
-        key = self._count
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._asked[key] = future
-        try:
-            self.writer.write(_wire.line({"id": key, "do": do, **fields}))
-            return await future
-        finally:
-            self._asked.pop(key, None)
-
-    async def close(self) -> None:
-        """Hang up."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-        self._end()
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-
-    async def _read(self) -> None:
-        try:
-            while (text := await self.reader.readline()).endswith(b"\n"):
-                self._hear(_wire.message(text))
-        except (OSError, ValueError, _wire.Garbage):
-            pass
-        self._end()
-        self.writer.close()
-        self.client.lost(self)
-
-    def _hear(self, said: dict[str, Any]) -> None:
-        if "event" in said:
-            self.client.heard(_wire.heard(said))
-        elif "id" in said:
-            self.client.clock_is(said["now"])
-            future = self._asked.get(said["id"])
-            if future is not None and not future.done():
-                future.set_result(said)
-        else:
-            self.client.clock_is(said["clock"])
-
-    def _end(self) -> None:
-        self.alive = False
-        for future in self._asked.values():
-            if not future.done():
-                future.set_exception(_Lost())
 
 
 class Client:
@@ -220,8 +129,10 @@ class Client:
     async def finish(self) -> None:
         """End the venue, and hang up."""
         if self._link is not None and self._link.alive:
-            with contextlib.suppress(_Lost):
+            with contextlib.suppress(Lost):
                 await self._link.ask("finish")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._link.ended.wait(), _AWAY)
         await self.close()
 
     # Time.
@@ -238,22 +149,29 @@ class Client:
 
     # Questions.
 
-    async def query(self, do: str, kind: Any, **fields: Any) -> Any:
+    async def query(self, do: str, kind: type[_Kind], **fields: Any) -> _Kind:
         """Return the answer as a value of `kind`; BrokerError where there is none."""
+        return _wire.valued(await self._asked(do, fields), kind)
+
+    async def cancel(self, ref: str) -> None:
+        """Ask for an order to be cancelled; BrokerError where nobody hears it."""
+        await self._asked("cancel", {"ref": ref})
+
+    async def _asked(self, do: str, fields: dict[str, Any]) -> Any:
         try:
             answer = await self._linked().ask(do, **fields)
-        except _Lost as error:
+        except Lost as error:
             raise _away("the connection ended before the answer") from error
         if "error" in answer:
             raise BrokerError(f"the simulated broker refused: {do}", found=answer["error"])
-        return None if kind is None else _wire.valued(answer["ok"], kind)
+        return answer["ok"]
 
     async def submit(self, bracket: port.BracketOrder) -> None:
         """Send orders; where the connection ends before the answer they may have arrived, and queries tell."""
         link = self._linked()
         try:
             answer = await link.ask("submit", bracket=_wire.plain(bracket))
-        except _Lost:
+        except Lost:
             return
         if "error" in answer:
             raise BrokerError("the simulated broker took no order", found=answer["error"])
@@ -280,7 +198,7 @@ class Client:
         while True:
             await self._back.wait()
             link = self._linked()
-            with contextlib.suppress(_Lost):
+            with contextlib.suppress(Lost):
                 await link.ask("stream", after=after)
                 while "end" not in (said := await link.ask("next")):
                     yield self._delivered(said)
@@ -303,7 +221,7 @@ class Client:
         columns: list[list[Any]] = [[] for _ in frames.columns]
         left = 1
         while left:
-            page = await self.query("history", dict[str, Any], end=end, **{"from": len(times)})
+            page = await self._asked("history", {"end": end, "from": len(times)})
             times += page["times"]
             for column, more in zip(columns, page["rows"], strict=True):
                 column += more

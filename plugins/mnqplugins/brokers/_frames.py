@@ -46,7 +46,7 @@ class Frames:
         made: dict[str, Any] = {}
         for name, values in zip(self.columns, columns, strict=True):
             named = name == "contract"
-            made[name] = pd.array(list(values), dtype=self.contract) if named else np.array(values, np.float64)
+            made[name] = self._contracts(list(values)) if named else np.array(values, np.float64)
         return pd.DataFrame(made, index=self._index(times))
 
     def _chunk(self, names: tuple[str, ...]) -> tuple[NDArray[np.float64], pd.DataFrame]:
@@ -57,8 +57,14 @@ class Frames:
         table = pd.DataFrame(memory, columns=[self.columns[at] for at in self._floats], copy=False)
         if self.contract:
             repeated = list(names) * (_CHUNK // len(names) + 1)
-            table.insert(self._named, "contract", pd.array(repeated[:_CHUNK], dtype=self.contract))
+            table.insert(self._named, "contract", self._contracts(repeated[:_CHUNK]))
         return memory, table
+
+    def _contracts(self, names: list[str]) -> Any:
+        import pandas as pd
+
+        kind: Any = self.contract
+        return pd.array(names, dtype=kind)
 
     @staticmethod
     def _index(times: Sequence[int]) -> pd.DatetimeIndex:

@@ -1,38 +1,18 @@
-"""The replay itself: slots of recorded bars, one after the other, through exchange and fault script. No clock, no I/O."""
+"""The replay: slots of recorded bars, one after the other, through exchange and fault script. No clock, no I/O."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from mnqplugins.brokers._account import Account, Terms
 from mnqplugins.brokers._exchange import Exchange, Quote, Slot
-from mnqplugins.brokers._faults import Script
+from mnqplugins.brokers._script import Item, Script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mnqcore import Recorded, port
 
 MICRO = 1_000_000
 _PRICES = ("open", "high", "low", "close")
-
-
-@attrs.frozen
-class Item:
-    """What the stream delivers: rows of a bar start, none where it is silent."""
-
-    start: int
-    close: int
-    rows: Sequence[Sequence[Any]]
-    forming: bool = False
-
-    def body(self, now: int) -> bytes:
-        """Return the fields of an answer, without its braces."""
-        said = {"start": self.start, "time": now, "forming": self.forming, "rows": self.rows}
-        return json.dumps(said, separators=(",", ":")).encode()[1:-1]
 
 
 def terms(recorded: Recorded, account: str, slippage: int | None, equity: float | None) -> Terms:
@@ -74,7 +54,7 @@ class Tape:
     def ends(self) -> dict[str, int]:
         """Contract -> its last slot, of those that are streamed."""
         first = self._times["first"]
-        found = {name: 0 for name in self._names}
+        found = dict.fromkeys(self._names, 0)
         for slot in range(self.last):
             for row in range(first[slot], first[slot + 1]):
                 found[self._names[row]] = slot
@@ -137,9 +117,9 @@ class Replay:
             before = self.tape.slot(self.at - 1)
             self.exchange.close(before)
             self.exchange.account.mark({}, before.day)
-            self.exchange.session = before.session
+            self.exchange.orders.session = before.session
         else:
-            self.exchange.session = self.tape.slot(0).session
+            self.exchange.orders.session = self.tape.slot(0).session
 
     @property
     def over(self) -> bool:
@@ -162,7 +142,7 @@ class Replay:
     def open(self) -> Slot:
         """Let the next slot open."""
         slot = self._slot = self.opened = self.tape.slot(self.at)
-        self.script.begin(slot.number - self.tape.first + 1)
+        self.script.begin(slot.number - self.tape.first + 1, self.exchange)
         self.exchange.open(slot)
         self.script.opened(self.exchange, slot)
         return slot
@@ -179,29 +159,23 @@ class Replay:
         if slot is None:
             return
         self.exchange.close(slot)
-        self.script.closed(self.exchange, slot)
-        self.items += self.script.items(Item(slot.start, slot.close, self.tape.rows(slot.number)), self.tape.columns)
+        self.script.closed()
+        self.items += self.script.items(Item(slot.start, self.tape.rows(slot.number)))
         self.at, self._slot = self.at + 1, None
         if self.over:
             self.exchange.last_orders()
 
     def submit(self, bracket: port.BracketOrder, now: int) -> None:
         """Take orders; within an open slot market orders fill at once. ValueError: nothing was taken."""
-        self.exchange.submit(bracket, now)
-        if self.opened is not None:
-            self.exchange.fill_market(self.opened, now)
+        self.exchange.submit(bracket, now, self.opened)
 
     def take(self) -> list[port.Event]:
         """Return what has happened since the last time, as the fault script lets it through."""
-        events, self.exchange.events = self.exchange.events, []
+        events, self.exchange.orders.events = self.exchange.orders.events, []
         return self.script.through(events)
 
     def missed(self, after: int | None) -> list[Item]:
         """Return the bars of the slots that have closed after the one that started at `after`."""
         first = self.tape.first
         slots = (self.tape.slot(number) for number in range(first, self.at))
-        return [
-            Item(slot.start, slot.close, self.tape.rows(slot.number))
-            for slot in slots
-            if after is None or slot.start > after
-        ]
+        return [Item(slot.start, self.tape.rows(slot.number)) for slot in slots if after is None or slot.start > after]

@@ -92,7 +92,7 @@ def _spawn(folder: Path) -> subprocess.Popen[bytes]:
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
-    command = [sys.executable, "-m", "mnqplugins.brokers._venue", str(folder.absolute())]
+    command = [sys.executable, "-m", "mnqplugins.brokers._server", str(folder.absolute())]
     descriptor = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, **apart)

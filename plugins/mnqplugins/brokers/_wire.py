@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from mnqcore import port
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
+    from mnqplugins.brokers._script import Item
+
+_Kind = TypeVar("_Kind")
 QUESTION = 1 << 20
 """Longest line that a venue reads, bytes."""
 ANSWER = 1 << 26
@@ -56,10 +59,10 @@ def plain(value: Any) -> Any:
     return _converter().unstructure(value)
 
 
-def valued(plain_value: Any, kind: Any) -> Any:
+def valued(said: Any, kind: type[_Kind]) -> _Kind:
     """Return what `plain` made, as a value of its kind again; Garbage where it is none."""
     try:
-        return _converter().structure(plain_value, kind)
+        return _converter().structure(said, kind)
     except Exception as error:  # of many kinds: whatever a field was made from
         raise Garbage(f"no {kind}") from error
 
@@ -67,6 +70,12 @@ def valued(plain_value: Any, kind: Any) -> Any:
 def told(event: port.Event) -> bytes:
     """Return an event as it is sent."""
     return line({"event": type(event).__name__, **plain(event)})
+
+
+def item(delivered: Item, now: int) -> bytes:
+    """Return an item of the stream as the fields of an answer."""
+    said = {"start": delivered.start, "time": now, "forming": delivered.forming, "rows": delivered.rows}
+    return _line(said).encode()[1:-1]
 
 
 def heard(said: dict[str, Any]) -> port.Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mnqcore import param, plugin, port, state
@@ -22,7 +22,7 @@ _SPEED = re.compile(r"max|([1-9][0-9]{0,5}(?:\.[0-9]{1,3})?)x")
 
 @plugin
 class Simulated:
-    """Trade on recorded bars: a venue process replays the data source, fills by the simulator's rules, keeps the account.
+    """Trade on recorded bars: a venue of its own replays the data source, fills orders and keeps the account.
 
     Its clock is the replay's. With `speed = "max"` it stands between two bars until the next is asked for.
     """
@@ -38,7 +38,7 @@ class Simulated:
     end: str | None = param(None, help="end of the replay; that bar is left out")
     faults: tuple[str, ...] = param((), help='what goes wrong, such as "bar 12: drop filled"')
     linger: float = param(600.0, gt=0, le=1e6, unit="seconds", help="how long the venue waits for a client to return")
-    _client: Any = state(Client)
+    _client: Client = state(Client)
 
     def __attrs_post_init__(self) -> None:
         if not _SPEED.fullmatch(self.speed):
@@ -62,8 +62,7 @@ class Simulated:
 
     def now(self) -> int:
         """Return the clock of the replay, UTC ns."""
-        found: int = self._client.now()
-        return found
+        return self._client.now()
 
     async def account(self) -> port.AccountState:
         """Return the account."""
@@ -95,7 +94,7 @@ class Simulated:
 
     async def cancel(self, ref: str) -> None:
         """Ask for an order to be cancelled: Cancelled comes, or Unknown where there is nothing to cancel."""
-        await self._client.query("cancel", None, ref=ref)
+        await self._client.cancel(ref)
 
     def events(self) -> AsyncIterator[port.Event]:
         """Yield what happens, from `connect` until `close`."""
@@ -129,13 +128,11 @@ class Simulated:
 
 def _moment(name: str, text: str | None) -> int | None:
     """Return a moment as UTC ns; without a zone it is UTC."""
-    from datetime import timezone
-
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"{name} must be a date or time such as 2025-01-31, was {text!r}") from error
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(aware.timestamp()) * 1_000_000_000
