@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from typing import Any
 
 import attrs
 import jsonschema
@@ -154,11 +155,11 @@ def test_the_digest_and_the_choices_of_a_result_know_nothing_of_trade(write, plu
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_any_limits_survive_the_file(data, tmp_path, plugins):
-    values = {}
+    values: dict[str, Any] = {}
     for name, one in parameters(Limits).items():
-        low = one.ge if one.ge is not None else one.gt + 1e-6
-        kind = st.integers(low, one.le) if one.type is int else st.floats(low, one.le, allow_nan=False)
-        values[name] = data.draw(kind)
+        low, high = one.ge if one.ge is not None else (one.gt or 0) + 1e-6, one.le or 0
+        whole = st.integers(int(low), int(high))
+        values[name] = data.draw(whole if one.type is int else st.floats(low, high, allow_nan=False))
     values["min_stop_ticks"], values["max_stop_ticks"] = sorted((values["min_stop_ticks"], values["max_stop_ticks"]))
     path = tmp_path / "s.toml"
     path.write_text(f"format = 1\n{HEAD}" + "".join(f"trade.limits.{name} = {values[name]!r}\n" for name in values))
@@ -215,7 +216,7 @@ def test_a_broker_that_is_not_there_is_suggested(write, plugins):
         load(write("[strategy.a]\nagent.use = 'flat'\ntrade.broker.use = 'ow'"), None, plugins)
 
 
-NUMBERS = [(name, one) for name, one in parameters(Limits).items()]
+NUMBERS: list[tuple[str, Any]] = [(name, one) for name, one in parameters(Limits).items()]
 
 
 @pytest.mark.parametrize(("name", "one"), NUMBERS, ids=[name for name, _ in NUMBERS])
@@ -265,7 +266,8 @@ def test_an_address_is_taken(write, plugins, address):
 
     trade = load(write(HEAD + text), None, plugins).trade
 
-    assert (trade.alerts["x"].url, trade.heartbeat.url) == (address, address)
+    assert trade.alerts == {"x": Webhook(url=address)}
+    assert trade.heartbeat == Beat(url=address)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +338,7 @@ def test_a_body_is_refused(wrong, body, message):
 def test_a_body_is_taken(write, plugins, body):
     text = f"trade.alerts.x = {{ use = 'webhook', url = 'http://h/', body = '{body}' }}"
 
-    assert load(write(HEAD + text), None, plugins).trade.alerts["x"].body == body
+    assert load(write(HEAD + text), None, plugins).trade.alerts == {"x": Webhook(url="http://h/", body=body)}
 
 
 # Schema and pages
@@ -393,6 +395,14 @@ LIVE = """
 
 def test_a_strategy_that_says_everything_may_trade_money(write, plugins):
     assert live_complaints(load(write(LIVE), None, plugins), (), "live") == []
+
+
+def test_the_simulated_broker_trades_no_money(write, plugins):
+    path = write(LIVE.replace(', broker = { use = "own" }', ""))
+
+    assert live_complaints(load(path, None, plugins), (), "live") == [
+        "the simulated broker holds no money: trade.broker must name another"
+    ]
 
 
 def test_all_that_is_missing_for_money_is_told_at_once(write, plugins):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 QUEUED = 100
 """How many alerts may wait; of more, the oldest go."""
+REMEMBERED = 1_000
+"""How many different alerts of the last minute are known again; more of them are sent each time."""
 
 
 @attrs.define
@@ -54,9 +56,9 @@ class Channel(threading.Thread):
                 known.more += 1
                 known.message = message
                 return
-            self._repeats[key] = _Repeats(message, time.monotonic() + self._window)
+            if len(self._repeats) < REMEMBERED:
+                self._repeats[key] = _Repeats(message, time.monotonic() + self._window)
             self._enqueue(message)
-            self._changed.notify()
 
     def finish(self) -> None:
         """Take nothing more; the thread ends once it has sent what is queued."""
@@ -83,19 +85,21 @@ class Channel(threading.Thread):
             return self._queue.popleft() if self._queue else None
 
     def _expire(self, now: float) -> None:
-        """Queue the counts of alerts that were repeated, once their time is over."""
+        """Queue the counts of alerts that were repeated, once their time is over; those go on to be counted."""
         for key in [key for key, one in self._repeats.items() if one.until <= now]:
             one = self._repeats.pop(key)
             if one.more:
                 times = "once more" if one.more == 1 else f"{one.more} more times"
                 text = f"{one.message.text} ({times} within {self._window:g} s)"
                 self._enqueue(attrs.evolve(one.message, text=text, count=one.more))
+                self._repeats[key] = _Repeats(one.message, now + self._window)
 
     def _enqueue(self, message: Message) -> None:
         if len(self._queue) >= QUEUED:
             self._queue.popleft()
             self._lost += 1
         self._queue.append(message)
+        self._changed.notify()
 
     def _sent(self, message: Message) -> bool:
         """Try to send, a few times; say once that it does not work."""
