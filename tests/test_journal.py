@@ -6,8 +6,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -401,17 +403,47 @@ def test_f53_a_file_that_is_gone_is_no_success_of_a_retry(path):
             journal.write(*SOME, now=NOW)
 
 
+@pytest.fixture
+def sealed_folder():
+    """A folder with a journal that this process may read and not write."""
+    folder = Path(tempfile.mkdtemp())
+    with Journal.create(folder / FILE, HEADER) as journal:
+        journal.write(*SOME, now=NOW)
+    (folder / f"{FILE}.lock").unlink()
+    folder.chmod(0o555)
+    root = os.geteuid() == 0  # to whom nothing is read-only
+    if root:
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
 @POSIX
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="nothing is read-only to root")
-def test_f53_a_folder_that_cannot_be_written_is_told(path):
-    path.parent.chmod(0o500)
-    try:
-        with pytest.raises(DataError, match="Permission denied"):
-            Journal.create(path.with_name("new.sqlite"), HEADER)
-        with Journal.read(path) as journal:
-            assert journal.count("start") == 1
-    finally:
-        path.parent.chmod(0o700)
+def test_f53_a_folder_that_cannot_be_written_is_told_and_can_be_read(sealed_folder):
+    for make in (Journal.open, lambda path: Journal.create(path.with_name("new.sqlite"), HEADER)):
+        with pytest.raises(DataError, match="cannot be written") as caught:
+            make(sealed_folder / FILE)
+        assert caught.value.facts["found"] == "Permission denied"
+
+    with Journal.read(sealed_folder / FILE) as journal:
+        assert journal.count("start") == 1
+
+
+@POSIX
+def test_f53_a_file_that_cannot_be_written_is_told(sealed_folder):
+    if os.geteuid() == 65534:
+        os.seteuid(0)
+        sealed_folder.chmod(0o777)
+        os.seteuid(65534)
+    else:
+        sealed_folder.chmod(0o755)
+        (sealed_folder / FILE).chmod(0o444)
+
+    with pytest.raises(DataError, match="read"):
+        Journal.open(sealed_folder / FILE)
 
 
 def test_f53_a_folder_that_is_not_there_is_told(tmp_path):

@@ -154,7 +154,10 @@ SEQ  TIME (UTC)    KIND        WHAT
          "P5 price-collar: 3.5, limit 2"),
         ("operator", {"command": "flatten", "args": ["--all"], "answer": "flat"}, "flatten --all: flat"),
         ("alert", {"level": "error", "message": "uncovered"}, "error: uncovered"),
-        ("reconciled", {"positions": {"MNQZ26": -2}, "orders": 3, "difference": "one fill is missing"},
+        ("bar", {"time": NOW, "final": True, "ledger": {}, "booked": []}, "2026-01-05 14:30 the last one's bookings"),
+        ("event", {"type": "NotSent", "refs": [REF], "why": "no"}, f'NotSent refs ["{REF}"] why no'),
+        ("reconciled", {"positions": [{"contract": "MNQZ26", "contracts": -2}], "orders": ["a", "b", "c"],
+                        "difference": "one fill is missing"},
          "-2 MNQZ26, 3 orders; DIFFERS: one fill is missing"),
         ("report", {"day": "2026-01-05", "net": 12.5}, "day 2026-01-05, net 12.5"),
         ("new-kind", {"a": {"b": [1, None]}}, 'a {"b":[1,null]}'),
@@ -320,6 +323,20 @@ def test_verify_passes_beside_a_session_that_writes(path, mnq):
         assert mnq("journal", "verify", path)[0] == 0
 
 
+def fill(name, *, side=1, contracts=1, revision=0, ref=REF, forced=False):
+    execution = {**EXECUTION, "id": name, "side": side, "contracts": contracts, "revision": revision}
+    return ("event", {"type": "Filled", "execution": {**execution, "ref": ref, "forced": forced}, "time": NOW})
+
+
+def held(contracts, difference=None):
+    found = [{"contract": "MNQZ26", "contracts": contracts}] if contracts else []
+    return ("reconciled", {"positions": found, "orders": [], "difference": difference})
+
+
+LEFT = ("operator", {"command": "disown", "args": [], "answer": "", "foreign": {"MNQZ26": 2}})
+DONE = ("operator", {"command": "disown", "args": [], "answer": "", "foreign": {}})
+
+
 def other(kind, **changes):
     """Change an event of the story."""
     return tuple((name, {**data, **changes} if name == kind else data) for name, data in STORY)
@@ -333,6 +350,8 @@ def other(kind, **changes):
         ([*STORY, ("intent", LEG)], "intents", f"event 14: {REF} was meant before"),
         ([("cancel", {"ref": REF, "why": "x"})], "intents", f"event 1: {REF} was cancelled without an intent"),
         ([("event", {"type": "Unknown", "ref": REF, "time": 1})], "answers", "Unknown of"),
+        ([("event", {"type": "NotSent", "refs": [REF], "why": "x"})], "answers", "NotSent of"),
+        ([fill("x", ref="", forced=True), held(1)], "positions", "event 2: +1 MNQZ26, but fills make +0"),
         ([*STORY[:-2], ("reconciled", FLAT)], "positions", "event 12: +0 MNQZ26, but fills make +1"),
         ([("reconciled", LONG)], "positions", "event 1: +1 MNQZ26, but fills make +0"),
         (other("sent", refs=None), "intents", "its data are not those of 'sent'"),
@@ -356,16 +375,6 @@ def test_a_story_that_cannot_be_true_is_found(tmp_path, mnq, entries, check, fou
     assert max(map(len, out.splitlines())) <= 80
 
 
-def fill(name, *, side=1, contracts=1, revision=0, ref=REF, forced=False):
-    execution = {**EXECUTION, "id": name, "side": side, "contracts": contracts, "revision": revision}
-    return ("event", {"type": "Filled", "execution": {**execution, "ref": ref, "forced": forced}, "time": NOW})
-
-
-def held(contracts, difference=None):
-    found = {"MNQZ26": contracts} if contracts else {}
-    return ("reconciled", {"positions": found, "orders": 0, "difference": difference})
-
-
 @pytest.mark.parametrize(
     "entries",
     [
@@ -373,8 +382,8 @@ def held(contracts, difference=None):
         [fill("a", contracts=2), fill("a", contracts=1, revision=1), fill("a", contracts=2), held(1)],  # corrected
         [fill("a"), fill("a", contracts=0, revision=1), held(0)],  # a bust
         [fill("a"), fill("x", ref="", side=-1), held(1)],  # somebody else's
-        [fill("a"), fill("x", ref="", side=-1, forced=True), held(0)],  # liquidated
-        [fill("a"), held(3, "two more"), ("operator", {"command": "adopt"}), held(3), fill("b"), held(4)],
+        [fill("a"), fill("x", ref="", side=-1, forced=True), held(0, "journal +1, broker +0")],  # liquidated
+        [fill("a"), held(3, "two more"), LEFT, held(3), fill("b"), held(4), DONE, held(2)],
         [fill("a"), held(1), fill("b", side=-1), held(0)],
     ],
 )

@@ -53,6 +53,8 @@ class Wording:
         return f"history from {_minute(data['bar'])}, decides from {_minute(data['first'])}"
 
     def _bar(self, data: Data) -> str:
+        if data.get("final"):
+            return f"{_minute(data['time'])} the last one's bookings"
         prices = " ".join(self.price(data[name]) for name in ("open", "high", "low", "close"))
         ledger = data.get("ledger") or {}
         position = f", position {ledger['position']:+d}" if ledger.get("position") else ""
@@ -107,10 +109,8 @@ class Wording:
         return f"{data['command']} {given}: {_short(data.get('answer'))}"
 
     def _reconciled(self, data: Data) -> str:
-        found = data["positions"]
-        pairs = found.items() if isinstance(found, dict) else ((one["contract"], one["contracts"]) for one in found)
-        held = ", ".join(f"{contracts:+d} {contract}" for contract, contracts in pairs) or "flat"
-        orders = data["orders"] if isinstance(data["orders"], int) else len(data["orders"])
+        held = ", ".join(f"{one['contracts']:+d} {one['contract']}" for one in data["positions"]) or "flat"
+        orders = len(data["orders"])
         differs = f"; DIFFERS: {_short(data['difference'])}" if data.get("difference") else ""
         return f"{held}, {orders} {'order' if orders == 1 else 'orders'}{differs}"
 

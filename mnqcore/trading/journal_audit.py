@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -168,41 +167,37 @@ class _Heard:
         if event.kind == "intent":
             self.meant.add(event.data["ref"])
         elif event.kind == "event":
-            ref = _execution(event.data).get("ref") or event.data.get("ref") or ""
-            if ref.startswith(self.ours) and ref not in self.meant:
-                yield f"{event.data['type']} of {ref}, which was never meant"
+            refs = event.data.get("refs") or [_execution(event.data).get("ref") or event.data.get("ref") or ""]
+            for ref in refs:
+                if ref.startswith(self.ours) and ref not in self.meant:
+                    yield f"{event.data['type']} of {ref}, which was never meant"
 
 
 @attrs.define
 class _Positions:
-    """Where reconciling found no difference, the positions are what was filled.
-
-    What a person adopts or disowns is counted from the next reconciliation on.
-    """
+    """Where reconciling found no difference, the positions are what was filled, and what a person left to others."""
 
     name = "positions"
     ours: str
     fills: dict[str, tuple[int, str, int]] = attrs.field(factory=dict)
-    beyond: Counter[str] = attrs.field(factory=Counter)
-    unsure: bool = False
+    foreign: Counter[str] = attrs.field(factory=Counter)
 
     def take(self, event: Event) -> Iterator[str]:
         if event.kind == "event":
             self._fill(_execution(event.data))
-        elif event.kind == "operator" and event.data.get("command") in ("adopt", "disown"):
-            self.unsure = True
+        elif event.kind == "operator" and event.data.get("foreign") is not None:
+            self.foreign = Counter(event.data["foreign"])
         elif event.kind == "reconciled" and not event.data.get("difference"):
-            found = _positions(event.data["positions"])
-            filled = self._filled()
-            if self.unsure:
-                self.beyond, self.unsure = _difference(found, filled), False
-            filled.update(self.beyond)
-            for contract in sorted(_difference(found, filled)):
-                yield f"{found[contract]:+d} {contract}, but fills make {filled[contract]:+d}"
+            held = Counter({one["contract"]: one["contracts"] for one in event.data["positions"]})
+            known = self._filled()
+            known.update(self.foreign)
+            for contract in sorted({*held, *known}):
+                if held[contract] != known[contract]:
+                    yield f"{held[contract]:+d} {contract}, but fills make {known[contract]:+d}"
 
     def _fill(self, execution: Mapping[str, Any]) -> None:
-        """Keep the last revision of an execution of ours, or of the broker's on our behalf."""
-        if not execution or not (execution["ref"].startswith(self.ours) or execution.get("forced")):
+        """Keep the last revision of an execution of ours."""
+        if not execution or not execution["ref"].startswith(self.ours):
             return
         name, revision = execution["id"], execution["revision"]
         if name not in self.fills or revision > self.fills[name][0]:
@@ -219,16 +214,3 @@ def _execution(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the execution that an event tells of, if any; `Charged` only names it."""
     found = data.get("execution")
     return found if isinstance(found, dict) else {}
-
-
-def _positions(recorded: Any) -> Counter[str]:
-    """Return contract -> contracts of what was recorded: such a mapping, or a list of positions."""
-    pairs = (
-        recorded.items() if isinstance(recorded, dict) else ((one["contract"], one["contracts"]) for one in recorded)
-    )
-    return Counter(dict(pairs))
-
-
-def _difference(found: Counter[str], other: Counter[str]) -> Counter[str]:
-    names = dict.fromkeys(itertools.chain(found, other))
-    return Counter({name: found[name] - other[name] for name in names if found[name] != other[name]})
