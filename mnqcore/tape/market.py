@@ -101,9 +101,8 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
         located = calendar.locate(pd.DatetimeIndex(joined.bars.index))
     tape, orders = _records(joined, located, instrument)
     contracts = _contracts(joined.bars)
-    rolls = [int(roll.time.as_unit("ns").value) for roll in joined.rolls]
     start, size = orders["time"].copy(), int(bar_size.as_unit("ns").value)  # in one piece: it is read often
-    to_flat = mark(tape, start, located, rolls, calendar, session, size)
+    to_flat = mark(tape, start, located, _changes(joined.rolls, start, located), calendar, session, size)
     if to_flat is not None:
         orders["bars_to_flat"] = to_flat
     return Market(
@@ -176,6 +175,16 @@ def _contracts(bars: pd.DataFrame) -> NDArray[np.object_]:
     if "contract" not in bars:
         return np.broadcast_to(np.array("", dtype=object), len(bars))
     return bars["contract"].to_numpy(dtype=object)
+
+
+def _changes(rolls: tuple[Roll, ...], start: Ints, located: Located) -> list[int]:
+    """Return when the lead changes, UTC ns: with the session, where none of its bars came before the roll's."""
+    times = np.array([roll.time.as_unit("ns").value for roll in rolls], np.int64)
+    rows = np.searchsorted(start, times)
+    # Which bars exist must not move the marks: the first of a session may be missing.
+    fresh = located.session[rows] != located.session[rows - 1]
+    changes: list[int] = np.where(fresh, located.open[rows], times).tolist()
+    return changes
 
 
 def _view(joined: Stitched, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta) -> MarketView:
