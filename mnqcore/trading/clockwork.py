@@ -17,22 +17,16 @@ import numpy as np
 from mnqcore.errors import DataError
 from mnqcore.market.calendar import Calendar
 from mnqcore.market.rolls import contract_month, roll_day
-from mnqcore.tape.clock import mark
-from mnqcore.tape.records import BAR
+from mnqcore.trading.stretch import DAY, Layout, Stretch, time_text, timedelta, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from numpy.typing import NDArray
 
     from mnqcore.strategy.settings import Session
 
-    Ints = NDArray[np.int64]
-
-_DAY = 86_400_000_000_000
 _MINUTE = 60_000_000_000
-_SEARCH = 11 * _DAY  # no market is closed for longer
 _KEPT = 16  # sessions
 
 
@@ -53,31 +47,8 @@ def next_roll(contract: str, near_year: int, calendar: Calendar) -> int | None:
     day = roll_day(contract_month(contract, near_year), calendar)
     midnight = int(day.astype("M8[ns]").astype(np.int64))
     # By the minute: a trading day may begin within a session.
-    minutes = calendar.bar_starts(_timestamp(midnight - _DAY), _timestamp(midnight + 2 * _DAY), _timedelta(_MINUTE))
+    minutes = calendar.bar_starts(timestamp(midnight - DAY), timestamp(midnight + 2 * DAY), timedelta(_MINUTE))
     return int(minutes.asi8[np.flatnonzero(calendar.locate(minutes).day >= day)[0]])
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class _Stretch:
-    """One session, from the close of the one before it: its slots and, at their end, the first slot of the next."""
-
-    since: int
-    open: int
-    close: int
-    next_open: int
-    pause: tuple[int, int]
-    starts: list[int]
-    rows: dict[int, int]
-    records: NDArray[np.void]
-
-    def holds(self, time: int) -> bool:
-        """Whether a time lies between the close before and this close."""
-        return self.since <= time < self.close
-
-    def flat_from(self) -> int | None:
-        """Return the start of the first slot in which no position may be open."""
-        flat = np.flatnonzero(self.records["flat"][:-1])
-        return self.starts[flat[0]] if len(flat) else None
 
 
 class Clockwork:
@@ -91,18 +62,18 @@ class Clockwork:
         self._calendar = Calendar(calendar.instrument, rth=session.rth)
         self._session = session
         self._size = int(bar_size.as_unit("ns").value)
-        self._stretches: deque[_Stretch] = deque(maxlen=_KEPT)
+        self._stretches: deque[Stretch] = deque(maxlen=_KEPT)
         self._flats: dict[tuple[int, int], int] = {}
         self._day = (0, 0, 0)
-        self._rolls: tuple[int, ...] = ()
-        at = [self.next_slot(roll - 1) for roll in rolls]  # a roll shows at the first bar that can be
+        self._layout = Layout(calendar=self._calendar, session=session, size=self._size)
+        known = sorted({self.next_slot(roll - 1) for roll in rolls})  # a roll shows at the first bar that can be
+        self._layout = attrs.evolve(self._layout, rolls=tuple(known))
         self._stretches.clear()
-        self._rolls = tuple(sorted(set(at)))
 
     @property
     def rolls(self) -> tuple[int, ...]:
         """The first slot after each known roll, in order."""
-        return self._rolls
+        return tuple(self._layout.rolls)
 
     def next_slot(self, start: int) -> int:
         """Return the start of the first slot after a time."""
@@ -131,7 +102,7 @@ class Clockwork:
         """
         around = self._around(start)
         if start not in around.rows:
-            raise DataError("no bar is expected at this time", found=_text(start))
+            raise DataError("no bar is expected at this time", found=time_text(start))
         record: np.void = around.records[around.rows[start]].copy()
         return record
 
@@ -160,7 +131,7 @@ class Clockwork:
         From then on no position may be open, so it may be past. Where sessions are held through, the slot may belong
         to a later session: the one before the next known roll.
         """
-        ahead = next((roll for roll in self._rolls if roll > now), 0)
+        ahead = next((roll for roll in self._layout.rolls if roll > now), 0)
         if not self._session.flat_by_close and not ahead:
             return None
         around = self._around(now)
@@ -189,63 +160,28 @@ class Clockwork:
         """Return the starts of the slots that start after one time and close at or before another."""
         if self.slot_end(self.next_slot(after)) > until:
             return []
-        starts: list[int] = self._starts(after + 1, until).asi8.tolist()
+        starts: list[int] = self._layout.starts(after + 1, until).asi8.tolist()
         return starts[:-1] if self.slot_end(starts[-1]) > until else starts
 
-    def _around(self, time: int) -> _Stretch:
+    def _around(self, time: int) -> Stretch:
         for stretch in self._stretches:
             if stretch.holds(time):
                 return stretch
-        stretch = self._laid(time)
+        stretch = self._layout.stretch(time)
         self._stretches.appendleft(stretch)
         return stretch
 
-    def _laid(self, time: int) -> _Stretch:
-        """Lay out the session that runs at a time or comes next."""
-        table = self._calendar.sessions(_timestamp(time - _SEARCH), _timestamp(time + _SEARCH))
-        columns = (table[name].to_numpy("M8[ns]") for name in ("open", "close", "break_start", "break_end"))
-        opens, closes, pauses, resumes = (column.astype(np.int64) for column in columns)
-        row = int(np.searchsorted(closes, time, side="right"))
-        if not 0 < row < len(opens) - 1:
-            raise DataError("the calendar has no session near this time", found=_text(time))
-        broken = bool(resumes[row] > opens[row])  # without a break it is the lowest number there is
-        # One slot before the session shows by which it is the first of another.
-        times = self._starts(int(closes[row - 1]) - self._size, int(opens[row + 1]))
-        records, first = self._marked(times), int(np.searchsorted(times.asi8, opens[row]))
-        starts: list[int] = times.asi8[first:].tolist()
-        return _Stretch(
-            since=int(closes[row - 1]),
-            open=int(opens[row]),
-            close=int(closes[row]),
-            next_open=int(opens[row + 1]),
-            pause=(int(pauses[row]), int(resumes[row])) if broken else (0, 0),
-            starts=starts,
-            rows={start: at for at, start in enumerate(starts[:-1])},
-            records=records[first:],
-        )
-
-    def _starts(self, first: int, last: int) -> pd.DatetimeIndex:
-        return self._calendar.bar_starts(_timestamp(first), _timestamp(last), _timedelta(self._size))
-
-    def _marked(self, times: pd.DatetimeIndex) -> NDArray[np.void]:
-        located, starts = self._calendar.locate(times), times.asi8
-        records = np.zeros(len(starts), BAR)
-        records["day"] = located.day.astype(np.int64)
-        rolls = [roll for roll in self._rolls if roll > starts[0]]
-        mark(records, starts, located, rolls, self._calendar, self._session, self._size)
-        return records
-
-    def _following_any(self, start: int, around: _Stretch) -> np.void:
+    def _following_any(self, start: int, around: Stretch) -> np.void:
         """Do as `following` for a time that is no slot."""
         import pandas as pd
 
         record: np.void = around.records[bisect_right(around.starts, start)].copy()
-        record["late"] = self._marked(pd.DatetimeIndex([_timestamp(start)]))["late"][0]
+        record["late"] = self._layout.marked(pd.DatetimeIndex([timestamp(start)]))["late"][0]
         return record
 
     def _first_flat(self, now: int, ahead: int) -> int:
         if not self._session.flat_by_close:  # only the sessions before the roll have any
-            now = max(now, ahead - _SEARCH - self._session.flat_lead * self._size)
+            now = max(now, ahead - self._layout.reach)
         around = self._around(now)
         while (flat := around.flat_from()) is None:
             around = self._around(around.close)
@@ -258,19 +194,3 @@ class Clockwork:
         minutes = np.append(time, time - time % _MINUTE + np.arange(1, 1441) * _MINUTE)
         days = self._calendar.locate(pd.DatetimeIndex(minutes, tz="UTC")).day.astype(np.int64)
         return time, int(minutes[int(np.searchsorted(days, days[0], side="right")) - 1]), int(days[0])
-
-
-def _timestamp(time: int) -> pd.Timestamp:
-    import pandas as pd
-
-    return pd.Timestamp(time, unit="ns", tz="UTC")
-
-
-def _timedelta(size: int) -> pd.Timedelta:
-    import pandas as pd
-
-    return pd.Timedelta(size, unit="ns")
-
-
-def _text(time: int) -> str:
-    return f"{np.datetime64(time, 'ns')} UTC"

@@ -17,7 +17,7 @@ from mnqcore.market.bars import validate
 from mnqcore.strategy.settings import Session
 from mnqcore.trading.clockwork import Clockwork
 from mnqcore.trading.history import History, empty_bars
-from mnqcore.trading.oddities import PRICES, Contracts, Gauge, fault
+from mnqcore.trading.oddities import PRICES, Contracts, Gauge, fault, gauges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,8 +62,9 @@ class Verdict(Enum):
 class Judged:
     """A delivered bar and what it is. `time`: its start, UTC ns, 0 if it cannot be read. `row`: column -> value.
 
-    `ticks`: open, high, low, close, where they are sound. Of a new bar, `missing` counts the slots without a bar since
-    the newest before it, and `still` how many bars in a row, it included, neither traded nor moved. `why`: in words.
+    `ticks`: open, high, low, close, where they are sound. `missing`: the slots without a bar since the newest before a
+    new bar, or a spike. `still`: how many new bars in a row, this one included, neither traded nor moved. `why`: in
+    words.
     """
 
     verdict: Verdict
@@ -102,7 +103,7 @@ class Feed:
         self._tolerance = tolerance
         self._history = None if history is None else History(validate(history))
         self._contracts = Contracts([] if self._history is None else self._history.contracts)
-        self._gauges = {} if history is None else _gauges(history, instrument)
+        self._gauges = {} if history is None else gauges(history, instrument)
         self._still: dict[str, int] = {}
 
     @property
@@ -132,8 +133,7 @@ class Feed:
             return attrs.evolve(bar, verdict=Verdict.BAD, why=why)
         opened, high, low, close = (round(bar.row[name] / self._instrument.tick_size) for name in PRICES)
         bar = attrs.evolve(bar, ticks=(opened, high, low, close))
-        verdict, why = self._compared(bar)
-        return attrs.evolve(bar, verdict=verdict, why=why)
+        return self._compared(bar)
 
     def _placed(self, bar: Judged, now: int, forming: bool) -> tuple[Verdict, str]:
         """Judge a bar by its time and its contract."""
@@ -158,19 +158,28 @@ class Feed:
         year, month = (int(part) for part in str(np.datetime64(bar.time, "ns"))[:7].split("-"))
         return self._contracts.foreign(bar.contract, year, month)
 
-    def _compared(self, bar: Judged) -> tuple[Verdict, str]:
+    def _compared(self, bar: Judged) -> Judged:
         """Judge a sound bar by those before it."""
         seen = None if self._history is None else self._history.find(bar.time, bar.contract)
         if seen is not None:
             changes = [
-                f"{name} {old:g} -> {bar.row[name]:g}" for name, old in seen.items() if _differ(old, bar.row[name])
+                f"{name} {old:.10g} -> {bar.row[name]:.10g}"
+                for name, old in seen.items()
+                if _differ(old, bar.row[name])
             ]
-            return (Verdict.REVISED, ", ".join(changes)) if changes else (Verdict.DUPLICATE, "")
+            verdict = Verdict.REVISED if changes else Verdict.DUPLICATE
+            return attrs.evolve(bar, verdict=verdict, why=", ".join(changes))
         if self.newest is not None and bar.time < self.newest:
-            return Verdict.LATE, f"{(self.newest - bar.time) / _SECOND:g} s older than the newest"
-        if bar.ticks and (why := self._gauge(bar.contract).leap(bar.time, bar.ticks, self._spike)):
-            return Verdict.SPIKE, why
-        return Verdict.NEW, ""
+            why = f"{(self.newest - bar.time) / _SECOND:g} s older than the newest"
+            return attrs.evolve(bar, verdict=Verdict.LATE, why=why)
+        gauge = self._gauge(bar.contract)
+        slots = self._missing(gauge.newest, bar.time) + 1
+        why = gauge.leap(bar.time, bar.ticks, self._spike, slots) if bar.ticks else ""
+        verdict = Verdict.SPIKE if why else Verdict.NEW
+        return attrs.evolve(bar, verdict=verdict, missing=self._missing(self.newest, bar.time), why=why)
+
+    def _missing(self, newest: int | None, time: int) -> int:
+        return 0 if newest is None else len(self._clock.slots_between(newest, time))
 
     def _taken(self, bar: Judged) -> Judged:
         """Take up a new bar, and count what it shows."""
@@ -180,8 +189,6 @@ class Feed:
         if bar.verdict is Verdict.SPIKE:
             gauge.keep_out(bar.time, bar.ticks)
             return bar
-        before = self.newest
-        missing = len(self._clock.slots_between(before, bar.time)) if before is not None else 0
         moved = gauge.moved(bar.ticks) or bar.row["volume"] > 0
         self._still[bar.contract] = still = 0 if moved else self._still.get(bar.contract, 0) + 1
         if self._history is None:
@@ -189,7 +196,7 @@ class Feed:
         self._history.add(bar.time, bar.contract, bar.row)
         self._contracts.add(bar.contract)
         gauge.add(bar.time, bar.ticks)
-        return attrs.evolve(bar, missing=missing, still=still)
+        return attrs.evolve(bar, still=still)
 
     def _gauge(self, contract: str) -> Gauge:
         return self._gauges.setdefault(contract, Gauge())
@@ -241,10 +248,3 @@ def _begun(bar: Judged) -> History:
     if bar.contract:
         bars["contract"] = np.zeros(0, dtype=object)
     return History(bars)
-
-
-def _gauges(bars: pd.DataFrame, instrument: Instrument) -> dict[str, Gauge]:
-    """Return contract -> how far its bars reach."""
-    groups = bars.groupby("contract", observed=True) if "contract" in bars else [("", bars)]
-    ticks = ((str(name), [instrument.to_ticks(part[column]) for column in PRICES[1:]]) for name, part in groups)
-    return {name: Gauge.of(high, low, close) for name, (high, low, close) in ticks}

@@ -16,7 +16,10 @@ from mnqcore.market.rolls import contract_month
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
+
+    from mnqcore.market.instruments import Instrument
 
     Ints = NDArray[np.int64]
 
@@ -89,37 +92,42 @@ class Gauge:
     """
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Know nothing yet. `newest`: the start of the last bar that counted, UTC ns."""
+        self.newest: int | None = None
         self._reaches: deque[int] = deque()
         self._sorted: list[int] = []
         self._close = 0
         self._leapt: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, high: Ints, low: Ints, close: Ints) -> Gauge:
-        """Return one that has seen bars, in ticks."""
+    def of(cls, times: Ints, high: Ints, low: Ints, close: Ints) -> Gauge:
+        """Return one that has seen bars: their starts, and prices in ticks."""
         gauge = cls()
         if len(close):
             before = close[:-1]
             reaches = np.maximum(high[1:], before) - np.minimum(low[1:], before)
             gauge._reaches = deque(reaches[-_RECENT:].tolist())
             gauge._sorted = sorted(gauge._reaches)
-            gauge._close = int(close[-1])
+            gauge._close, gauge.newest = int(close[-1]), int(times[-1])
         return gauge
 
     def moved(self, ticks: tuple[int, int, int, int]) -> bool:
         """Whether a bar shows any other price than the last close."""
         return set(ticks) != {self._close}
 
-    def leap(self, time: int, ticks: tuple[int, int, int, int], limit: float) -> str:
-        """Return why a bar is a leap, or "": over `limit` times what is rare, or a fifth of the price."""
+    def leap(self, time: int, ticks: tuple[int, int, int, int], limit: float, slots: int = 1) -> str:
+        """Return why a bar is a leap, or "": over `limit` times what is rare, or a fifth of the price.
+
+        `slots`: how many have passed since the newest. Prices went on while no bar came: by their root, as they do.
+        """
         reach = self._reach(time, ticks)
         if reach > _WILD * (self._close or ticks[0]):
             return f"a reach of {reach} ticks is more than {_WILD:.0%} of the price"
         if len(self._sorted) < _ENOUGH:
             return ""
         rare = max(_LEAST, self._sorted[int(_RARE * (len(self._sorted) - 1))])
-        return f"a reach of {reach} ticks, where {rare} are rare" if reach > limit * rare else ""
+        far = reach > limit * rare * math.sqrt(slots)
+        return f"a reach of {reach} ticks, where {rare} are rare" if far else ""
 
     def add(self, time: int, ticks: tuple[int, int, int, int]) -> None:
         """Count a bar as usual."""
@@ -128,7 +136,7 @@ class Gauge:
         insort(self._sorted, reach)
         if len(self._reaches) > _RECENT:
             del self._sorted[bisect_left(self._sorted, self._reaches.popleft())]
-        self._close, self._leapt = ticks[3], None
+        self.newest, self._close, self._leapt = time, ticks[3], None
 
     def keep_out(self, time: int, ticks: tuple[int, int, int, int]) -> None:
         """Remember where a leap ended."""
@@ -140,3 +148,15 @@ class Gauge:
         if self._leapt and self._leapt[0] < time:  # a bar does not confirm itself
             before.append(self._leapt[1])
         return min((max(high, close) - min(low, close) for close in before), default=high - low)
+
+
+def gauges(bars: pd.DataFrame, instrument: Instrument) -> dict[str, Gauge]:
+    """Return contract -> how far its bars reach; "" where none is named."""
+    import pandas as pd
+
+    groups = bars.groupby("contract", observed=True) if "contract" in bars else [("", bars)]
+    found = {}
+    for name, part in groups:
+        high, low, close = (instrument.to_ticks(part[column]) for column in PRICES[1:])
+        found[str(name)] = Gauge.of(pd.DatetimeIndex(part.index).as_unit("ns").asi8, high, low, close)
+    return found
