@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mnqcore.agent.head import GUARD, Head, head
+from mnqcore.agent.policy import TradingPolicy
 from mnqcore.api.values import Action, Entry
 from mnqcore.errors import PluginError
 from mnqcore.simulator import Account, following
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnqcore.agent.policy import TradingPolicy
     from mnqcore.api.values import Window
 
     Floats = NDArray[np.float32]
@@ -107,6 +107,23 @@ def policy_turn(policy: TradingPolicy, latents: Floats, features: Floats, lookba
         head=layers,
         latents=latents,
     )
+
+
+def decider(learner: Any, lookback: int) -> Callable[[Floats, Floats], int]:
+    """Return what a learner does with one window, float32 (lookback, n_features), and one position, float32 (4,).
+
+    A policy's action is that of `policy.predict(deterministic=True)`. Raises, when it is asked, PluginError where `act`
+    of another learner returns anything but one action.
+    """
+    policy = getattr(learner, "policy", None)
+    if isinstance(policy, TradingPolicy):
+        policy.set_training_mode(False)
+        return lambda window, position: _Chooser(policy, window, lookback).by_window(lookback - 1, position)
+
+    def act(window: Floats, position: Floats) -> int:
+        return _one_action(learner.act({"market_features": window[None], "position_info": position[None]}), learner)
+
+    return act
 
 
 def learner_turn(learner: Any, features: Floats, lookback: int, window: Window) -> Turn:

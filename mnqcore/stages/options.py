@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-STAGES = ("train", "backtest")
+STAGES = ("train", "backtest", "trade")
 """In the order in which they can follow each other."""
 
 
@@ -22,7 +22,8 @@ class Options:
 
     `seeds`: trainings a fold. `model`: a run whose models are backtested. `in_sample`: also on the bars that they were
     trained on. `resume`: an interrupted training to go on with. `tensorboard`: log for it as well. `show`: how a
-    training shows its progress on stderr: "bar", "lines" or "" for nothing.
+    training shows its progress on stderr: "bar", "lines" or "" for nothing. `mode`, `max_position` (contracts) and
+    `max_daily_loss` (dollars): of a session; they can only be tightened.
     """
 
     seeds: int = 1
@@ -31,6 +32,9 @@ class Options:
     resume: str | Path | None = None
     tensorboard: bool = False
     show: str = ""
+    mode: str | None = None
+    max_position: int | None = None
+    max_daily_loss: float | None = None
 
 
 def stages_of(asked: str | Sequence[str]) -> tuple[str, ...]:

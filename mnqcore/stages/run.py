@@ -183,22 +183,28 @@ def _observed(
 
 
 def _manifest(made: Backtest, stages: tuple[str, ...]) -> dict[str, Any]:
-    strategy = made.strategy
     return {
+        **described(made.strategy),
         "versions": versions_of(made),
         "stage": ",".join(stages),
+        "data": made.facts,
+        "hashes": made.hashes(),
+        "model": made.model,
+        "seconds": {name: round(seconds, 6) for name, seconds in made.seconds.items()},
+    }
+
+
+def described(strategy: Strategy) -> dict[str, Any]:
+    """Return what a manifest says of a strategy: instrument, pieces and settings, and where it was run."""
+    return {
         "seed": strategy.seed,
         "instrument": attrs.asdict(strategy.instrument),
         "plugins": {
             key: attrs.asdict(choice, filter=lambda field, _: field.name in _KEPT_OF_CHOICE)
             for key, choice in strategy.choices.items()
         },
-        "data": made.facts,
         "settings": {name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
         "bar_size": strategy.bar_size,
-        "hashes": made.hashes(),
-        "model": made.model,
-        "seconds": {name: round(seconds, 6) for name, seconds in made.seconds.items()},
         "folder": str(Path.cwd()),
     }
 

@@ -26,6 +26,7 @@ from mnqcore.api.port import (
 )
 from mnqcore.api.values import Action, ExitReason
 from mnqcore.errors import MnqError, PluginError
+from mnqcore.market.bars import PRICES
 from mnqcore.trading.leaving import drop_entries, leave
 from mnqcore.trading.memory import State
 from mnqcore.trading.world import SECOND, Situation, latches, refused
@@ -50,7 +51,7 @@ class Row:
     """A closed bar as a decision needs it.
 
     `start`, `end`: UTC ns. `number`: running, of the session's bars. `contract`: whose bar it is. `now`, `order`: BAR
-    and ORDER (1,). `values`: open, high, low, close in ticks, and volume. `features`: as computed, not scaled.
+    and ORDER (1,). `prices`: open, high, low, close in ticks. `features`: as computed, not scaled.
     `decides`: it is fresh, and nothing was decided at it before.
     """
 
@@ -60,9 +61,15 @@ class Row:
     contract: str
     now: Records
     order: Records
-    values: tuple[int, int, int, int, float]
+    prices: tuple[int, ...]
+    volume: float
     features: list[float | None]
     decides: bool = True
+
+    @property
+    def close(self) -> int:
+        """Its close, ticks."""
+        return self.prices[3]
 
 
 class Mind(Protocol):
@@ -127,11 +134,8 @@ class Desk:
             end=row.end,
             number=row.number,
             contract=row.contract,
-            open=row.values[0],
-            high=row.values[1],
-            low=row.values[2],
-            close=row.values[3],
-            volume=row.values[4],
+            **dict(zip(PRICES, row.prices, strict=True)),
+            volume=row.volume,
             decides=row.decides,
             ledger=memory.books.state(),
             booked=booked,
@@ -246,7 +250,7 @@ class Desk:
             in_session=self.clock.in_session(row.end - 1),
             side=decision.side,
             contracts=decision.contracts,
-            close=row.values[3],
+            close=row.close,
             stop=decision.stop,
             target=decision.target,
             exposed=orders.exposed(row.contract, decision.side),
@@ -324,7 +328,7 @@ class Desk:
             self._correct(change)
         elif change.contracts:
             memory.owe(change)
-        memory.ask("a fill")
+        memory.ask("a fill", whole=False)
 
     def _correct(self, change: Change) -> None:
         """Restate what a correction changes: contracts as a fill of their own, a price as money."""
@@ -346,7 +350,7 @@ class Desk:
             self.memory.halt(f"{tracked.order.ref} filled {tracked.filled} of {tracked.contracts} contracts")
         if self.last is None:
             return
-        close = self.last.values[3]
+        close = self.last.close
         if close and abs(execution.price - close) > limits.fill_collar * abs(close):
             self.memory.halt(f"a fill at {execution.price} ticks is far from the last close {close}")
         wanted = tracked.order.price

@@ -55,9 +55,10 @@ class Cancel:
 
 @attrs.frozen
 class Query:
-    """Ask the broker for all it knows, and compare."""
+    """Ask the broker and compare: for all it knows, or, unless `whole`, only for its positions."""
 
     why: str
+    whole: bool = True
 
 
 @attrs.frozen
@@ -133,10 +134,10 @@ class Memory:
         self.note("alert", level=level, message=message)
         self._outbox.append(Alert(level, message))
 
-    def ask(self, why: str) -> None:
-        """Ask the broker for all it knows."""
-        if not any(isinstance(effect, Query) for effect in self._outbox):
-            self._outbox.append(Query(why))
+    def ask(self, why: str, *, whole: bool = True) -> None:
+        """Ask the broker for all it knows, or for its positions."""
+        if Query(why, whole) not in self._outbox:
+            self._outbox.append(Query(why, whole))
 
     def closed(self, trade: Mapping[str, int]) -> None:
         """Tell of a round trip."""

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class Recalled:
     """What the journal tells beside orders and books.
 
-    `bar`: data of the newest bar, None before the first. `starts`: how often the session was started. `foreign`:
-    contract -> contracts at the broker that a person told us to leave alone. `anchor`: data of the newest anchor.
-    `ended`: the session is over.
+    `bar`: data of the newest bar, None before the first; `rows`: all round trips. `starts`: how often the session was
+    started. `foreign`: contract -> contracts at the broker that a person told us to leave alone. `anchor`: data of the
+    newest anchor. `ended`: the session is over.
     """
 
     bar: dict[str, Any] | None = None
+    rows: list[dict[str, int]] = attrs.field(factory=list)
     starts: int = 0
     foreign: dict[str, int] = attrs.field(factory=dict)
     anchor: dict[str, Any] | None = None
@@ -41,50 +42,80 @@ def recall(memory: Memory, journal: Journal, trading_day: Callable[[int], int]) 
         trading_day: the trading day of a time, UTC ns.
     """
     found = Recalled()
-    rows: list[dict[str, int]] = []
-    for event in journal.events():
-        _fold(event, memory, found, rows, trading_day)
+    for event in journal.events(_FOLDS):
+        _FOLDS[event.kind](event, memory, found)
+        if event.kind == "intent" and event.data["role"] == port.Role.ENTRY.value:
+            memory.entries_sent.append((event.time, trading_day(event.time)))
     if found.bar is not None:
-        memory.books.restore(found.bar["ledger"], rows)
+        memory.books.restore(found.bar["ledger"], found.rows)
     if memory.state is not State.HALTED:
         memory.state = State.DISCONNECTED
     return found
 
 
-def _fold(
-    event: Event, memory: Memory, found: Recalled, rows: list[dict[str, int]], trading_day: Callable[[int], int]
-) -> None:
+def _bar(event: Event, memory: Memory, found: Recalled) -> None:
     data = event.data
-    if event.kind == "bar":
-        if "end" in data:
-            memory.books.pending = [fill for fill in memory.books.pending if fill.time >= data["end"]]
-            found.bar = data
-        elif found.bar is not None:
-            found.bar = found.bar | {"ledger": data["ledger"]}
-        rows += data["booked"]
-    elif event.kind == "decision":
-        memory.books.denied[0, data["denied"]] += 1
-    elif event.kind == "intent":
-        order = order_of(data)
-        memory.orders.intend(order, bar=data["bar"], reason=data["reason"], risk=data["risk"])
-        memory.orders.mark_sent([order.ref])
-        memory.number = max(memory.number, int(order.ref.partition("-")[2].partition(".")[0]))
-        if order.role is port.Role.ENTRY:
-            memory.entries_sent.append((event.time, trading_day(event.time)))
-    elif event.kind == "cancel" and data["ref"] in memory.orders.by_ref:
-        memory.orders.by_ref[data["ref"]].cancelling = True
-    elif event.kind == "event":
-        _heard(data, memory)
-    elif event.kind == "state":
-        memory.state, memory.why = State(data["state"]), data["why"]
-    elif event.kind == "start":
-        found.starts += 1
-    elif event.kind == "anchor":
-        found.anchor = data
-    elif event.kind == "operator" and data.get("foreign") is not None:
-        found.foreign = {contract: int(contracts) for contract, contracts in data["foreign"].items()}
-    elif event.kind == "end":
-        found.ended = True
+    if "end" in data:
+        memory.books.pending = [fill for fill in memory.books.pending if fill.time >= data["end"]]
+        found.bar = data
+    elif found.bar is not None:  # what was booked where the bars ended
+        found.bar = found.bar | {"ledger": data["ledger"]}
+    found.rows += data["booked"]
+
+
+def _decision(event: Event, memory: Memory, found: Recalled) -> None:
+    memory.books.denied[0, event.data["denied"]] += 1
+
+
+def _intent(event: Event, memory: Memory, found: Recalled) -> None:
+    order = order_of(event.data)
+    memory.orders.intend(order, bar=event.data["bar"], reason=event.data["reason"], risk=event.data["risk"])
+    memory.orders.mark_sent([order.ref])
+    memory.number = max(memory.number, int(order.ref.partition("-")[2].partition(".")[0]))
+
+
+def _cancel(event: Event, memory: Memory, found: Recalled) -> None:
+    memory.orders.by_ref[event.data["ref"]].cancelling = True
+
+
+def _event(event: Event, memory: Memory, found: Recalled) -> None:
+    _heard(event.data, memory)
+
+
+def _state(event: Event, memory: Memory, found: Recalled) -> None:
+    memory.state, memory.why = State(event.data["state"]), event.data["why"]
+
+
+def _start(event: Event, memory: Memory, found: Recalled) -> None:
+    found.starts += 1
+
+
+def _anchor(event: Event, memory: Memory, found: Recalled) -> None:
+    found.anchor = event.data
+
+
+def _operator(event: Event, memory: Memory, found: Recalled) -> None:
+    if event.data.get("foreign") is not None:
+        found.foreign = {contract: int(contracts) for contract, contracts in event.data["foreign"].items()}
+
+
+def _end(event: Event, memory: Memory, found: Recalled) -> None:
+    found.ended = True
+
+
+_FOLDS: dict[str, Callable[[Event, Memory, Recalled], None]] = {
+    "bar": _bar,
+    "decision": _decision,
+    "intent": _intent,
+    "cancel": _cancel,
+    "event": _event,
+    "state": _state,
+    "start": _start,
+    "anchor": _anchor,
+    "operator": _operator,
+    "end": _end,
+}
+"""Kind of event -> what it does to a memory."""
 
 
 def _heard(data: dict[str, Any], memory: Memory) -> None:

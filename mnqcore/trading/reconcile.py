@@ -56,7 +56,7 @@ def reconcile(
     missed = _executions(desk, truth)
     _orders(desk, truth)
     lost = _never_sent(desk, truth)
-    differences = compare(desk, truth, adopted or {})
+    differences = compare(desk, truth.positions, adopted or {})
     memory.note(
         "reconciled",
         positions=[attrs.asdict(one) for one in truth.positions],
@@ -78,10 +78,10 @@ def reconcile(
     return memory.commit()
 
 
-def compare(desk: Desk, truth: Truth, adopted: dict[str, int]) -> list[Difference]:
+def compare(desk: Desk, positions: list[Position], adopted: dict[str, int]) -> list[Difference]:
     """Return where the broker's positions are not the sum of our fills, less what is to be left alone."""
     ours = desk.memory.orders.position()
-    theirs = {one.contract: one.contracts for one in truth.positions}
+    theirs = {one.contract: one.contracts for one in positions}
     for contract, contracts in adopted.items():
         theirs[contract] = theirs.get(contract, 0) - contracts
     names = sorted({*ours, *theirs})

@@ -1,0 +1,216 @@
+"""The trade stage: a session of a strategy from its folder to its end, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mnqcore.errors import UsageError
+from mnqcore.trading.session import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnqcore.plugins import Plugins
+    from mnqcore.runs import Run
+    from mnqcore.stages.options import Options
+    from mnqcore.stages.prepare import Progress
+    from mnqcore.strategy.model import Strategy
+    from mnqcore.trading.assemble import Brain, Setup
+    from mnqcore.trading.session import Session
+
+SIMULATED = "SIM"
+"""The account of a simulated broker where the strategy names none."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Traded:
+    """What a session came to. `run`: what was kept, None while another start goes on with the session in `folder`.
+
+    `why`: why it ended or stopped. `state`: its state then.
+    """
+
+    folder: Path
+    why: str
+    state: str
+    run: Run | None = None
+
+
+def trade(
+    strategy: Strategy,
+    plugins: Plugins,
+    base: Path,
+    options: Options,
+    progress: Progress = lambda _part: None,
+    watcher: Watcher | None = None,
+) -> Traded:
+    """Run a session until it ends or is stopped; a session that was stopped or killed goes on.
+
+    Raises:
+        UsageError: the strategy cannot trade in this mode, or another session of it runs.
+        BrokerError: the broker cannot be reached, or is not the one expected.
+        DataError, PluginError: bars, model or a plugin are not sound.
+    """
+    from mnqcore.trading.assemble import open_journal
+
+    setup = _setup(strategy, plugins, base, options, progress)
+    progress("trading")
+    journal = open_journal(setup)
+    try:
+        return asyncio.run(_run(setup, journal, watcher or Watcher(), base))
+    finally:
+        journal.close()
+
+
+async def _run(setup: Setup, journal: Any, watcher: Watcher, base: Path) -> Traded:
+    from mnqcore.trading.assemble import assemble
+
+    session = await assemble(setup, journal, watcher)
+    try:
+        with _signals(session):
+            await session.run()
+        session.desk.memory.now = session.now()
+        if session.ended:
+            session.desk.memory.note("end", why=session.ended)
+        session.desk.memory.commit()
+    finally:
+        await _leave(session)
+    run = _keep(setup, session, base) if session.ended else None
+    return Traded(
+        folder=setup.folder,
+        why=session.ended or session.stopping,
+        state=session.desk.memory.state.value,
+        run=run,
+    )
+
+
+async def _leave(session: Session) -> None:
+    """Hang up; a broker that lives for the session alone ends with it."""
+    finish = getattr(session.broker, "finish", None)
+    if session.ended and finish is not None:
+        await finish()
+    else:
+        await session.broker.close()
+
+
+@contextlib.contextmanager
+def _signals(session: Session) -> Iterator[None]:
+    """End the session by Ctrl-C, Ctrl-Break or SIGTERM as `trade.on_exit` says; at once by the second."""
+    loop = asyncio.get_running_loop()
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+
+    def heard(number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(_stop, session, signal.Signals(number).name)
+
+    for name in names:
+        signal.signal(getattr(signal, name), heard)
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _stop(session: Session, name: str) -> None:
+    """Stop once; what is held is left with its stop, or closed first, as the strategy says."""
+    if session.stopping:
+        session.leave_now()
+        return
+    session.desk.memory.note(
+        "operator", command="stop", args={"signal": name}, answer=session.desk.strategy.trade.on_exit
+    )
+    session.stop(name)
+    if session.desk.strategy.trade.on_exit == "flatten":
+        session.flatten(name)
+
+
+def _setup(strategy: Strategy, plugins: Plugins, base: Path, options: Options, progress: Progress) -> Setup:
+    from mnqcore.runs import versions
+    from mnqcore.strategy.arming import live_complaints, tightened, unprotected
+    from mnqcore.trading.assemble import Setup
+
+    mode = options.mode or strategy.trade.mode
+    if mode == "live" and (complaints := live_complaints(strategy, plugins.files, options.mode)):
+        raise UsageError("this strategy may not trade money", found="; ".join(complaints))
+    if complaint := unprotected(strategy, mode):
+        raise UsageError(complaint, next="take bracket fixed or atr")
+    strategy = tightened(strategy, options.max_position, options.max_daily_loss)
+    tape, brain, start = _mind(strategy, plugins, base, options, progress, mode)
+    strategy = _starting(strategy, start)
+    account = strategy.trade.account or SIMULATED
+    folder = base / strategy.name / f".session-{mode}-{account}"
+    files = _write(folder, strategy, plugins)
+    return Setup(
+        strategy=strategy,
+        mode=mode,
+        account=account,
+        folder=folder.resolve(),
+        plugins=[*files, *plugins.switched_off],
+        brain=brain,
+        tape=tape,
+        versions=versions(),
+    )
+
+
+def _mind(
+    strategy: Strategy, plugins: Plugins, base: Path, options: Options, progress: Progress, mode: str
+) -> tuple[Any, Brain, str | None]:
+    """Return the tape of a replay, what chooses, and the bar from which it may."""
+    from mnqcore.stages.learning import SEEN
+    from mnqcore.stages.prepare import prepare
+    from mnqcore.trading.assemble import Brain
+
+    model = _model(strategy, plugins, base, options) if strategy.learns else None
+    tape = prepare(strategy, progress, cache=base / SEEN).tape if mode == "replay" else None
+    if model is None:
+        return tape, Brain(), None
+    from mnqcore.agent.runner import decider
+
+    brain = Brain(scaler=model.scaler, decide=decider(model.learner, strategy.lookback), sha256=model.sha256)
+    return tape, brain, model.facts.test_start
+
+
+def _model(strategy: Strategy, plugins: Plugins, base: Path, options: Options) -> Any:
+    from mnqcore.runs import open_run
+    from mnqcore.stages.learning import of_run
+    from mnqcore.stages.models import refuse_other
+
+    if options.model is None:
+        raise UsageError(f"agent '{strategy.agent.use}' must be trained before it can trade", next="--model RUN")
+    models = of_run(open_run(options.model, base), plugins).candidates[0].models
+    refuse_other(models, strategy)
+    return models[-1]
+
+
+def _starting(strategy: Strategy, start: str | None) -> Strategy:
+    """Return a strategy whose broker replays from a bar on, where it can and the file does not say from which."""
+    broker = strategy.trade.broker
+    if start is None or "start" not in broker.params or broker.params["start"] is not None:
+        return strategy
+    moved = attrs.evolve(broker, params={**broker.params, "start": start})
+    return attrs.evolve(strategy, trade=attrs.evolve(strategy.trade, broker=moved))
+
+
+def _write(folder: Path, strategy: Strategy, plugins: Plugins) -> list[str]:
+    """Write the strategy and copies of `-p` files into the session's folder; returns the copies."""
+    (folder / "plugins").mkdir(parents=True, exist_ok=True)
+    (folder / "resolved.toml").write_text(strategy.to_toml(), encoding="utf-8", newline="\n")
+    copies = []
+    for file in plugins.files:
+        copy = folder / "plugins" / Path(file).name
+        shutil.copyfile(file, copy)
+        copies.append(str(copy.resolve()))
+    return copies
+
+
+def _keep(setup: Setup, session: Session, base: Path) -> Run:
+    from mnqcore.stages.traded import keep
+
+    return keep(setup, session, base)

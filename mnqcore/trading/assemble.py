@@ -1,0 +1,271 @@
+"""Puts a session together: strategy, model, broker, journal, and what they need of each other."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from mnqcore.api.port import Login
+from mnqcore.api.values import BarRequest
+from mnqcore.errors import BrokerError, UsageError
+from mnqcore.trading import journal as journals
+from mnqcore.trading.books import Books
+from mnqcore.trading.clockwork import Clockwork, next_roll
+from mnqcore.trading.desk import Desk, Standing
+from mnqcore.trading.feed import Feed
+from mnqcore.trading.memory import Memory
+from mnqcore.trading.orders import Orders
+from mnqcore.trading.protection import Protection
+from mnqcore.trading.recall import Recalled, recall
+from mnqcore.trading.rows import Anchored, Learned, Replayed, Rule, Table, history_bars
+from mnqcore.trading.session import Session, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from mnqcore.api.port import Broker
+    from mnqcore.strategy.model import Strategy
+    from mnqcore.tape import Tape
+    from mnqcore.tape.scaler import Scaler
+    from mnqcore.trading.journal import Journal
+    from mnqcore.trading.reconcile import Truth
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Brain:
+    """What chooses: None of it for a rule. `scaler` and `decide` of a model; `sha256` of its manifest."""
+
+    scaler: Scaler | None = None
+    decide: Callable[[Any, Any], int] | None = None
+    sha256: str = ""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Setup:
+    """What a session is made of.
+
+    `folder`: of the session. `file`: the resolved strategy in it. `plugins`: `-p` values. `tape`: of all bars of the
+    data source, for a replay, else None. `versions`: name -> version, for the journal.
+    """
+
+    strategy: Strategy
+    mode: str
+    account: str
+    folder: Path
+    plugins: Sequence[str]
+    brain: Brain
+    tape: Tape | None
+    versions: dict[str, str]
+
+    @property
+    def file(self) -> Path:
+        """The resolved strategy."""
+        return self.folder / "resolved.toml"
+
+
+async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
+    """Connect to the broker, read the journal, and return the session, ready to run.
+
+    Raises:
+        BrokerError: it cannot be reached, or is not the one expected.
+        DataError: the history is no history.
+    """
+    import pandas as pd
+
+    from mnqcore.market.bars import bar_size
+
+    strategy = setup.strategy
+    size = bar_size(strategy.bar_size)
+    broker: Broker = strategy.trade.broker.build()
+    await broker.connect(_login(setup, size))
+    request = BarRequest(
+        instrument=strategy.instrument, bar_size=size, session="rth" if strategy.session.rth else "full"
+    )
+    history = await _history(broker, setup, request)
+    clock = Clockwork(_calendar(strategy), strategy.session, size, _rolls(setup, history))
+    feed = Feed(
+        strategy.instrument, _calendar(strategy), size, history=history, spike=float("inf") if setup.tape else 20.0
+    )
+    memory = Memory(
+        journal=journal, orders=Orders(), books=_books(strategy, clock, feed), session=journal.header.session
+    )
+    known = recall(memory, journal, clock.trading_day)
+    desk = Desk(
+        strategy=strategy,
+        mode=setup.mode,
+        memory=memory,
+        clock=clock,
+        protection=Protection(
+            memory=memory,
+            wanted=getattr(strategy.bracket.cls, "protects", True),
+            patience=strategy.trade.limits.uncovered_seconds,
+        ),
+        mind=Rule() if setup.brain.decide is None else Learned(setup.brain.decide),
+    )
+    last = None if known.bar is None else pd.Timestamp(known.bar["time"], unit="ns", tz="UTC")
+    session = Session(
+        desk=desk,
+        broker=broker,
+        feed=feed,
+        rows=_rows(setup, clock, feed, memory, known),
+        request=attrs.evolve(request, start=last),
+        standing=lambda truth: standing(setup, clock, truth),
+        watcher=watcher,
+        foreign=known.foreign,
+        number=-1 if known.bar is None else known.bar["number"],
+    )
+    if known.bar is not None:
+        desk.last = session.rows.row(known.bar["time"], known.bar["number"])
+    memory.now, memory.mono = session.now(), time.monotonic()
+    memory.note(
+        "start",
+        restart=known.starts,
+        versions=setup.versions,
+        digest=strategy.digest(),
+        model=setup.brain.sha256 or None,
+        settings={name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
+        limits=attrs.asdict(strategy.trade.limits),
+    )
+    return session
+
+
+def open_journal(setup: Setup) -> Journal:
+    """Return the journal of a session: the one that is there, or a new one.
+
+    Raises:
+        DataError: it is damaged, of another account, or another process writes it.
+        UsageError: the strategy is another one than when the session began.
+    """
+    path = setup.folder / journals.FILE
+    strategy = setup.strategy
+    if path.exists():
+        found = journals.Journal.open(path, account=setup.account, mode=setup.mode)
+        if found.header.digest != strategy.digest():
+            found.close()
+            raise UsageError(
+                "this session was begun with another strategy",
+                where=str(setup.folder),
+                found=f"strategy sha {found.header.digest[:8]}, now {strategy.digest()[:8]}",
+                next="go on with the old one, or end it: mnq trade flatten, then remove the folder",
+            )
+        return found
+    header = journals.Header(
+        account=setup.account,
+        mode=setup.mode,
+        strategy=strategy.name,
+        digest=strategy.digest(),
+        session=secrets.token_hex(4),
+        instrument=attrs.asdict(strategy.instrument),
+        versions=setup.versions,
+        created=time.time_ns(),
+    )
+    return journals.Journal.create(path, header)
+
+
+def standing(setup: Setup, clock: Clockwork, truth: Truth) -> Standing:
+    """Return what the world rules have to know of account and contracts."""
+    account, instrument = truth.account, setup.strategy.instrument
+    contract = "; ".join(
+        f"{facts.contract}: tick {facts.tick_size} worth {facts.tick_value} {facts.currency}"
+        for facts in truth.facts
+        if (facts.tick_size, facts.tick_value, facts.currency)
+        != (instrument.tick_size, instrument.tick_value, instrument.currency)
+    )
+    paper = setup.mode != "live"
+    return Standing(
+        available=None if setup.mode == "replay" else account.available,
+        skew=0.0,
+        days_left=min(
+            (_days_left(clock, facts.last_day, account.time) for facts in truth.facts if facts.last_day), default=None
+        ),
+        contract_complaint=contract,
+        account_complaint=""
+        if account.paper == paper
+        else f"{account.id} is {'a paper' if account.paper else 'a live'} account",
+    )
+
+
+def _days_left(clock: Clockwork, last_day: str, now: int) -> int:
+    import numpy as np
+
+    return int(np.busday_count(np.datetime64(clock.trading_day(now), "D"), np.datetime64(last_day, "D")))
+
+
+def _login(setup: Setup, size: pd.Timedelta) -> Login:
+    return Login(
+        account=setup.account,
+        mode=setup.mode,
+        instrument=setup.strategy.instrument,
+        bar_size=size,
+        file=str(setup.file),
+        plugins=tuple(setup.plugins),
+        folder=str(setup.folder),
+    )
+
+
+async def _history(broker: Any, setup: Setup, request: BarRequest) -> pd.DataFrame | None:
+    """Return the bars before the first that is streamed; None where there are none."""
+    if not hasattr(broker, "stream"):
+        raise BrokerError(
+            f"broker '{setup.strategy.trade.broker.use}' delivers no bars, nor does the data source",
+            next="take a data source or a broker that streams",
+        )
+    found: pd.DataFrame = await broker.history(request)
+    return found if len(found) else None
+
+
+def _rolls(setup: Setup, history: pd.DataFrame | None) -> list[int]:
+    """Return when the lead changes, as far as that is known beforehand, UTC ns."""
+    if setup.tape is not None:
+        return [int(roll.time.as_unit("ns").value) for roll in setup.tape.market.rolls]
+    if history is None or "contract" not in history:
+        return []
+    calendar = _calendar(setup.strategy)
+    names = history["contract"].unique()
+    found = [next_roll(str(name), history.index[-1].year, calendar) for name in names]
+    return sorted({roll for roll in found if roll is not None})
+
+
+def _books(strategy: Strategy, clock: Clockwork, feed: Feed) -> Books:
+    from mnqcore.simulator import rulebook
+    from mnqcore.tape.calls import size_of
+
+    books = Books(
+        rulebook(strategy.instrument, strategy.costs, strategy.risk),
+        strategy.costs.initial_balance,
+        size_of=size_of(strategy.sizer, strategy.sizer.build()),
+        lookback=strategy.lookback,
+        day=0 if feed.newest is None else clock.trading_day(feed.newest),
+    )
+    books.ledger["bar"] = -1  # the first bar has yet to close
+    return books
+
+
+def _rows(setup: Setup, clock: Clockwork, feed: Feed, memory: Memory, known: Recalled) -> Any:
+    strategy, scaler = setup.strategy, setup.brain.scaler
+    if setup.tape is not None:
+        table = Table.of(strategy, setup.tape, clock, scaler)
+        return Replayed(strategy=strategy, table=table, scaler=scaler, delivered=feed.bars)
+    rows = Anchored(
+        strategy=strategy,
+        clock=clock,
+        scaler=scaler,
+        since=feed.since,
+        anchors=lambda bar, first: memory.note("anchor", bar=bar, first=first),
+        history=history_bars(strategy),
+    )
+    if known.anchor is not None:
+        rows.recall(known.anchor["bar"], known.anchor["first"])
+    return rows
+
+
+def _calendar(strategy: Strategy) -> Any:
+    from mnqcore.market.calendar import Calendar
+
+    return Calendar(strategy.instrument, rth=strategy.session.rth)
