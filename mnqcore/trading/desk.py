@@ -241,7 +241,6 @@ class Desk:
     def _situation(self, row: Row, decision: Decision) -> Situation:
         memory, standing, risk = self.memory, self.standing, self.strategy.risk
         orders = memory.orders
-        entries = [one for one in orders.by_ref.values() if one.order.role is Role.ENTRY and one.bar == row.start]
         return Situation(
             state=memory.state.value,
             mode=self.mode,
@@ -259,12 +258,12 @@ class Desk:
             available=standing.available,
             sent_minute=memory.sent_last_minute(),
             sent_day=memory.sent_on(self.clock.trading_day(memory.now)),
-            repeated=bool(entries),
+            repeated=orders.entered_at(row.start),
             skew=standing.skew,
             days_left=standing.days_left,
             contract_complaint=standing.contract_complaint,
             account_complaint=standing.account_complaint,
-            unsettled=sum(one.status is Status.UNKNOWN for one in orders.by_ref.values()),
+            unsettled=sum(one.status is Status.UNKNOWN for one in orders.unsettled()),
             journal=not memory.journal.broken,
             model_complaint=standing.model_complaint,
         )
@@ -361,14 +360,14 @@ class Desk:
 
     def _charged(self, event: Charged) -> None:
         """Correct the books where the broker charged something else than was reckoned."""
-        for tracked in self.memory.orders.by_ref.values():
-            execution = tracked.executions.get(event.execution)
-            if execution is None or execution.contracts == 0:
-                continue
-            reckoned = self.memory.books.fee(execution.contracts, execution.price)
-            if event.commission != reckoned:
-                opening = tracked.order.role is Role.ENTRY
-                self.memory.books.correct(event.commission - reckoned, opening=opening)
+        tracked = self.memory.orders.of_execution(event.execution)
+        execution = None if tracked is None else tracked.executions[event.execution]
+        if tracked is None or execution is None or execution.contracts == 0:
+            return
+        reckoned = self.memory.books.fee(execution.contracts, execution.price)
+        if event.commission != reckoned:
+            opening = tracked.order.role is Role.ENTRY
+            self.memory.books.correct(event.commission - reckoned, opening=opening)
 
     def _ended(self, event: Cancelled | Rejected | Unknown) -> None:
         memory, limits = self.memory, self.strategy.trade.limits

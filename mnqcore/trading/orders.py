@@ -99,11 +99,18 @@ class Orders:
         """Executions of orders that are none of ours."""
         self.fees: dict[str, int] = {}
         """Execution -> what the broker charged, micro-units."""
+        # A session has thousands of orders, of which a handful lives: what is asked at every bar looks at these alone.
+        self._open: dict[str, Tracked] = {}
+        self._held: dict[str, int] = {}
+        self._of_execution: dict[str, Tracked] = {}
+        self._entered: set[int] = set()
 
     def intend(self, order: Order, *, bar: int, reason: int = 0, risk: int = 0) -> Tracked:
         """Remember an order that is about to be sent."""
         tracked = Tracked(order=order, bar=bar, reason=reason, risk=risk, contracts=order.contracts)
-        self.by_ref[order.ref] = tracked
+        self.by_ref[order.ref] = self._open[order.ref] = tracked
+        if order.role is Role.ENTRY:
+            self._entered.add(bar)
         return tracked
 
     def mark_sent(self, refs: list[str]) -> None:
@@ -173,12 +180,15 @@ class Orders:
         known[execution.id] = execution
         if tracked is None:
             return None
+        self._of_execution[execution.id] = tracked
+        self._open[execution.ref] = tracked
         tracked.sent = tracked.acked = True
         if tracked.filled >= tracked.contracts:
             tracked.status = Status.FILLED
         elif tracked.status is Status.FILLED:  # a bust: what of it is left is for the broker to say
             tracked.status = Status.UNKNOWN
         change = execution.contracts - (before.contracts if before else 0)
+        self._held[execution.contract] = self._held.get(execution.contract, 0) + execution.side * change
         return Change(
             tracked=tracked,
             execution=execution,
@@ -191,21 +201,27 @@ class Orders:
 
     def position(self) -> dict[str, int]:
         """Return contract -> signed contracts, the sum of all executions of ours, without those that are 0."""
-        found: dict[str, int] = {}
-        for tracked in self.by_ref.values():
-            for one in tracked.executions.values():
-                found[one.contract] = found.get(one.contract, 0) + one.side * one.contracts
-        return {contract: contracts for contract, contracts in found.items() if contracts}
+        return {contract: contracts for contract, contracts in self._held.items() if contracts}
+
+    def of_execution(self, execution: str) -> Tracked | None:
+        """Return the order that an execution, by its id, belongs to."""
+        return self._of_execution.get(execution)
+
+    def entered_at(self, bar: int) -> bool:
+        """Whether an entry was decided at the bar of a start."""
+        return bar in self._entered
 
     def alive(self, *roles: Role) -> Iterator[Tracked]:
         """Yield orders of which something may still come, of these roles or of all."""
-        for tracked in self.by_ref.values():
+        for tracked in self.unsettled():
             if tracked.alive and (not roles or tracked.order.role in roles):
                 yield tracked
 
     def unsettled(self) -> list[Tracked]:
         """Return orders that were intended or sent, and of which the broker's last word is not known."""
-        return [one for one in self.by_ref.values() if not one.status.ended]
+        for ref in [ref for ref, one in self._open.items() if one.status.ended]:
+            del self._open[ref]
+        return list(self._open.values())
 
     def cover(self, contract: str, side: int) -> int:
         """Return contracts of a position on `side` that stops at work would close."""

@@ -92,13 +92,12 @@ class Session:
 
     async def run(self) -> None:
         """Run until the bars end, a limit ends the run, or `stop` was called; BrokerError where nothing can go on."""
-        pumps = [asyncio.create_task(self._pump_events())]
+        pumps = [asyncio.create_task(self._pump_events()), asyncio.create_task(self._clock())]
         try:
             await self._begin()
             pumps.append(asyncio.create_task(self._pump_bars()))
             while not self._over():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _TICK)
+                await self._wake.wait()
                 self._wake.clear()
                 await self._turn()
         finally:
@@ -241,6 +240,11 @@ class Session:
         stream: Any = getattr(self.broker, "stream")  # noqa: B009 - a broker need not have it
         found: AsyncIterator[Delivered] = stream(self.request)
         return found
+
+    async def _clock(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            self._wake.set()
 
     async def _pump_events(self) -> None:
         async for event in self.broker.events():
