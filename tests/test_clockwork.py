@@ -152,13 +152,17 @@ def test_the_clock_is_the_tapes_in_any_week(day, size, session, drop, seed):
         (MNQ, HOUR, {"flat_by_close": False, "no_entry_after": "15:00"}),
         (MNQ, HOUR, {"rth": True, "flat_lead": 3}),
         (EURO, HOUR, {}),
-        (GOLD, HOUR, {}),
-        (CRUDE, HOUR, {}),
     ],
     ids=lambda value: str(getattr(value, "name", value)),
 )
 def test_f48_f49_twenty_years_of_slots_are_marked_as_the_tape_marks_them(instrument, size, session):
     assert compare(instrument, size, *YEARS, **session) > 30_000
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("instrument", [GOLD, CRUDE], ids=lambda one: one.name)
+def test_f48_f49_so_are_those_of_other_calendars(instrument):
+    assert compare(instrument, HOUR, "2021-01-01", "2026-12-31") > 30_000
 
 
 def test_a_roll_whose_first_bars_are_missing_is_prepared_for_all_the_same():
