@@ -173,6 +173,8 @@ def test_a_roll_whose_first_bars_are_missing_is_prepared_for_all_the_same():
 
     assert market.tape["flat"].tolist() == [0, 0, ExitReason.ROLL, ExitReason.ROLL, 0, 0, 0]
     assert market.tape["rolled"].tolist() == [0, 0, 0, 0, 1, 0, 0]
+    assert market.changes == list(clock.rolls)
+    assert [told(roll.time.value) for roll in market.rolls] == ["2024-06-16 17:10"]
     assert [clock.slot(start)["flat"] for start in market.orders["time"].tolist()] == market.tape["flat"].tolist()
 
 

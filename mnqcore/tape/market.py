@@ -59,6 +59,11 @@ class Market:
         """UTC start of each bar."""
         return pd.DatetimeIndex(self.raw.index)
 
+    @property
+    def changes(self) -> list[int]:
+        """When the lead changes by the clock, UTC ns: as `rolls`, or sooner where a session's first bars are missing."""
+        return _changes(self.rolls, self.orders["time"], self.calendar.locate(self.times))
+
     def between(self, window: Window) -> Market:
         """Return only the bars of a window, its first as bar 0; what plugins said of them stays as it is."""
         part = slice(window.first, window.last + 1)
