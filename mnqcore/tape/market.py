@@ -61,7 +61,7 @@ class Market:
 
     @property
     def changes(self) -> list[int]:
-        """When the lead changes by the clock, UTC ns: as `rolls`, or sooner where a session's first bars are missing."""
+        """When the lead changes by the clock, UTC ns: as `rolls`, or sooner where a session's first bars miss."""
         return _changes(self.rolls, self.orders["time"], self.calendar.locate(self.times))
 
     def between(self, window: Window) -> Market:
