@@ -11,7 +11,7 @@ _NAMES = (
     "kernel", "sizer", "backtesting", "vectorbt", "technical", "startup",
     "model-lstm", "model-gru", "model-attention", "model-again",
     "bar-8", "bar-64", "window-8", "window-64", "single", "reward",
-    "ppo-attention", "ppo-lstm", "ppo-gru", "buffer", "seeds",
+    "ppo-attention", "ppo-lstm", "ppo-gru", "buffer", "seeds", "trade-replay", "trade-order", "trade-live",
 )  # fmt: skip
 
 
@@ -23,7 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     from benchmarks.rows import ROWS, Bench, table
 
     bench = Bench(
-        bars=options.bars, rounds=options.rounds, with_peers=not options.no_peers, timesteps=options.timesteps
+        bars=options.bars,
+        rounds=options.rounds,
+        with_peers=not options.no_peers,
+        timesteps=options.timesteps,
+        traded=options.traded,
     )
     rows = []
     for name in options.only or _NAMES:
@@ -45,6 +49,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--timesteps", type=int, default=40_000, help="length of the trainings of row seeds (default 40,000: a minute)"
     )
+    parser.add_argument("--traded", type=int, default=20_000, help="bars of a session (default 20,000)")
     return parser.parse_args(arguments)
 
 

@@ -41,8 +41,8 @@ class Model:
         bars = len(work.close)
         self.features = np.random.default_rng(7).normal(size=(bars, FEATURES)).clip(-10, 10).astype(np.float32)
         self.window = Window(first=LOOKBACK - 1, last=bars - 1)
-        self.policy = _policy(extractor)
-        _make_choosy(self.policy, self.features)
+        self.policy = policy_of(extractor)
+        make_choosy(self.policy, self.features)
 
     def backtest(self, kept: Path | None = None) -> Followed:
         """Encode every window, or take what was kept of them, and trade."""
@@ -112,7 +112,8 @@ def measure(work: Workload, rounds: int, extractor: str) -> tuple[Times, str]:
     return a_bar, note
 
 
-def _policy(extractor: str) -> TradingPolicy:
+def policy_of(extractor: str) -> TradingPolicy:
+    """Return an untrained policy with a built-in extractor."""
     from mnqcore.agent.policy import blank
     from mnqcore.api.values import ModelSpec, ObservationSpec
 
@@ -121,7 +122,7 @@ def _policy(extractor: str) -> TradingPolicy:
     return blank(ModelSpec(observation=spec, extractor=_extractor(extractor)), HIDDEN, "tanh")
 
 
-def _make_choosy(policy: TradingPolicy, features: NDArray[np.float32]) -> None:
+def make_choosy(policy: TradingPolicy, features: NDArray[np.float32]) -> None:
     """Spread the preferences as training would, with HOLD on most bars: an untrained policy likes all alike."""
     import torch
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks import accounts, engine, kernel, model, sizer, startup, technical, training
+from benchmarks import accounts, engine, kernel, model, sizer, startup, technical, trading, training
 from benchmarks.environment import Peers, PeersMissingError
 from benchmarks.peers import ENV_STEPS
 from benchmarks.timing import LOOP_HERE, LOOP_THERE
@@ -40,6 +40,7 @@ class Bench:
     rounds: int
     with_peers: bool
     timesteps: int = 40_000
+    traded: int = 20_000
     notes: list[str] = field(default_factory=list)
     models: dict[str, Times] = field(default_factory=dict)
 
@@ -202,6 +203,31 @@ def _seeds(bench: Bench) -> Row:
 
 
 _ITERATIONS = 5
+
+
+def _replay(bench: Bench) -> Row:
+    taken = [trading.replayed(bench.traded) for _ in range(max(1, bench.rounds // 4))]
+    pace = median(one.bars / one.seconds for one in taken)
+    return Row("session: replay, journal on", f"{pace:,.0f} bars/s", "", "", ">= 500 bars/s", pace >= 500)
+
+
+def _order(bench: Bench) -> Row:
+    taken = trading.with_model(bench.traded)
+    middle, worst = taken.quantile(0.5) * 1e3, taken.quantile(0.99) * 1e3
+    bench.notes.append(
+        f"session with an LSTM: {len(taken.orders):,} orders in {taken.bars:,} bars, {median(taken.journal):.0%} of "
+        f"their time in the journal (fsync)"
+    )
+    cells = f"{middle:.2f} ms, p99 {worst:.2f}"
+    return Row("session: bar to order, LSTM", cells, "", "", "<= 2 ms, p99 10", middle <= 2 and worst <= 10)
+
+
+def _live(bench: Bench) -> Row:
+    taken = trading.live(min(bench.traded, 600))
+    middle = median(taken.rows) * 1e3
+    return Row("session: technical on a live bar", f"{middle:.1f} ms", "", "", "<= 60 ms", middle <= 60)
+
+
 _TRAININGS = 1
 """Rounds of what takes minutes."""
 
@@ -227,6 +253,9 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "ppo-gru": functools.partial(_ppo, "gru", 1),
     "buffer": _buffer,
     "seeds": _seeds,
+    "trade-replay": _replay,
+    "trade-order": _order,
+    "trade-live": _live,
 }
 """name -> what measures the row; the names are those of `--only`."""
 

@@ -21,6 +21,7 @@ QUICK = {
     "technical": "<= 1.3x", "startup": "<= 8x", "model-lstm": ">= 20x", "model-gru": ">= 25x",
     "model-attention": ">= 40x", "model-again": ">= 500x", "bar-8": ">= 15x", "bar-64": ">= 60x", "window-8": ">= 8x",
     "window-64": ">= 12x", "single": ">= 3.5x", "reward": "<= 1.3x", "buffer": "<= 1/150",
+    "trade-replay": ">= 500 bars/s", "trade-order": "<= 2 ms", "trade-live": "<= 60 ms",
 }  # fmt: skip
 TRAININGS = {"ppo-attention": ">= 3.0x", "ppo-lstm": ">= 1.0x", "ppo-gru": ">= 1.0x", "seeds": ">= 1.7x"}
 OF_PEERS = ("backtesting", "vectorbt", "single")
@@ -31,7 +32,7 @@ OF_PEERS = ("backtesting", "vectorbt", "single")
 )
 def test_every_row_is_printed_without_the_peers(wanted):
     chosen = [part for name in wanted for part in ("--only", name)]
-    done = run("--no-peers", "--rounds", "1", "--bars", "3000", "--timesteps", "2048", *chosen)
+    done = run("--no-peers", "--rounds", "1", "--bars", "3000", "--timesteps", "2048", "--traded", "300", *chosen)
 
     assert done.returncode == 0, done.stderr
     head, rule, *rows = done.stdout.split("\n\n")[0].splitlines()

@@ -482,3 +482,12 @@ def test_judging_a_bar_costs_little():
         took.append(time.perf_counter() - began)
 
     assert np.median(took) < 2e-3  # 0.2 ms on a machine that does nothing else
+
+
+def test_a_trusted_feed_takes_what_a_backtest_takes():
+    prices = {"open": 40_000.1, "high": 40_001.0, "low": 39_999.0, "close": 40_000.1}  # twice the price, off the grid
+    assert one(feed(), changed(0, **prices)).verdict is Verdict.BAD
+    taken = one(feed(trusted=True), changed(0, **prices))
+    assert taken.verdict is Verdict.NEW
+    assert taken.ticks == (160_000, 160_004, 159_996, 160_000)
+    assert one(feed(trusted=True), changed(0, high=1.0)).verdict is Verdict.BAD  # no market makes that

@@ -89,9 +89,7 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
     )
     history = await _history(broker, setup, request)
     clock = Clockwork(_calendar(strategy), strategy.session, size, _rolls(setup, history))
-    feed = Feed(
-        strategy.instrument, _calendar(strategy), size, history=history, spike=float("inf") if setup.tape else 20.0
-    )
+    feed = Feed(strategy.instrument, _calendar(strategy), size, history=history, trusted=setup.tape is not None)
     memory = Memory(
         journal=journal, orders=Orders(), books=_books(strategy, clock, feed), session=journal.header.session
     )
@@ -223,7 +221,7 @@ async def _history(broker: Any, setup: Setup, request: BarRequest) -> pd.DataFra
 def _rolls(setup: Setup, history: pd.DataFrame | None) -> list[int]:
     """Return when the lead changes, as far as that is known beforehand, UTC ns."""
     if setup.tape is not None:
-        return [int(roll.time.as_unit("ns").value) for roll in setup.tape.market.rolls]
+        return list(setup.tape.market.changes)
     if history is None or "contract" not in history:
         return []
     calendar = _calendar(setup.strategy)

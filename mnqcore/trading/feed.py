@@ -82,7 +82,7 @@ class Feed:
 
     def __init__(
         self, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta, *, history: pd.DataFrame | None,
-        spike: float = 20.0, tolerance: int = 2 * _SECOND,
+        spike: float = 20.0, tolerance: int = 2 * _SECOND, trusted: bool = False,
     ) -> None:  # fmt: skip
         """Begin with the bars known so far.
 
@@ -93,6 +93,8 @@ class Feed:
             history: closed bars of the agreed shape; None: the first bar accepted says what columns there are.
             spike: how many times the reach that one recent bar in a hundred has makes a spike.
             tolerance: how long before its close by our clock a bar may come, ns: clocks differ.
+            trusted: they are bars of the past that a backtest takes as they are: prices are rounded to ticks, and no
+                leap, contract or start is doubted.
 
         Raises:
             DataError: the history is not of the agreed shape.
@@ -101,6 +103,7 @@ class Feed:
         self._clock = Clockwork(calendar, Session(rth=calendar.rth), bar_size)
         self._spike = spike
         self._tolerance = tolerance
+        self._trusted = trusted
         self._history = None if history is None else History(validate(history))
         self._contracts = Contracts([] if self._history is None else self._history.contracts)
         self._gauges = {} if history is None else gauges(history, instrument)
@@ -129,7 +132,7 @@ class Feed:
         if verdict is not Verdict.NEW:
             return attrs.evolve(bar, verdict=verdict, why=why)
         columns = () if self._history is None else self._history.columns
-        if why := fault(bar.row, columns, self._instrument.tick_size):
+        if why := fault(bar.row, columns, self._instrument.tick_size, rounded=self._trusted):
             return attrs.evolve(bar, verdict=Verdict.BAD, why=why)
         opened, high, low, close = (round(bar.row[name] / self._instrument.tick_size) for name in PRICES)
         bar = attrs.evolve(bar, ticks=(opened, high, low, close))
@@ -142,6 +145,8 @@ class Feed:
         close = self._clock.slot_end(bar.time)
         if forming or close > now + self._tolerance:
             return Verdict.FORMING, f"closes in {(close - now) / _SECOND:g} s" if close > now else "the source says so"
+        if self._trusted:
+            return Verdict.NEW, ""
         if why := self._foreign(bar):
             return Verdict.FOREIGN, why
         if not self._clock.in_session(bar.time):
@@ -174,7 +179,7 @@ class Feed:
             return attrs.evolve(bar, verdict=Verdict.LATE, why=why)
         gauge = self._gauge(bar.contract)
         slots = self._missing(gauge.newest, bar.time) + 1
-        why = gauge.leap(bar.time, bar.ticks, self._spike, slots) if bar.ticks else ""
+        why = gauge.leap(bar.time, bar.ticks, self._spike, slots) if bar.ticks and not self._trusted else ""
         verdict = Verdict.SPIKE if why else Verdict.NEW
         return attrs.evolve(bar, verdict=verdict, missing=self._missing(self.newest, bar.time), why=why)
 

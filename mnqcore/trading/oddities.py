@@ -34,8 +34,11 @@ _WILD = 0.2  # of the price: beyond the price limits of exchanges
 _MONTH = re.compile(r"(?:[FGHJKMNQUVXZ]\d{1,4}|\d{4}-?\d\d(?:-?\d\d)?)$", re.IGNORECASE)
 
 
-def fault(row: Mapping[str, float], columns: Sequence[str], tick: float) -> str:
-    """Return why a row cannot be a bar, or "": the same faults as those of `check`, and columns that are missing."""
+def fault(row: Mapping[str, float], columns: Sequence[str], tick: float, *, rounded: bool = False) -> str:
+    """Return why a row cannot be a bar, or "": the same faults as those of `check`, and columns that are missing.
+
+    `rounded`: prices off the tick grid are no fault, since they will be rounded.
+    """
     if missing := [name for name in (*PRICES, "volume", *columns) if name not in row]:
         return f"no {missing[0]}"
     prices, volume = [row[name] for name in PRICES], row["volume"]
@@ -48,7 +51,7 @@ def fault(row: Mapping[str, float], columns: Sequence[str], tick: float) -> str:
         return f"a volume of {volume:g}"
     if high < low or not low <= min(opened, close) <= max(opened, close) <= high:
         return f"open {opened:g} or close {close:g} lie outside {low:g} .. {high:g}"
-    off = [price for price in prices if abs(price / tick - round(price / tick)) > _GRID]
+    off = [price for price in prices if not rounded and abs(price / tick - round(price / tick)) > _GRID]
     return f"{off[0]:g} is not on the tick grid" if off else ""
 
 
