@@ -2,8 +2,14 @@
 
 import contextlib
 import tempfile
+from functools import partial
 
-from mnqcore.testing import SITUATIONS, BrokerContract
+import attrs
+import pytest
+
+from mnqcore.api import port
+from mnqcore.errors import BrokerError
+from mnqcore.testing import SITUATIONS, BrokerContract, NotOffered, check_broker
 from mnqcore.testing.broker_cases import CASES
 from tests.venues import FAULTS, bench
 
@@ -23,3 +29,80 @@ def test_cases_are_numbered_in_order_and_say_their_rule():
     assert [case.number for case in CASES] == [f"B{number:02d}" for number in range(1, len(CASES) + 1)]
     assert all(case.rule.endswith(".") and len(case.rule) > 40 for case in CASES)
     assert {case.situation for case in CASES} == set(SITUATIONS) == set(FAULTS)
+
+
+class Broken:
+    """The simulated broker with one method that is wrong."""
+
+    def __init__(self, broker, name, method):
+        self.broker, self.name, self.method = broker, name, method
+
+    def __getattr__(self, name):
+        return partial(self.method, self.broker) if name == self.name else getattr(self.broker, name)
+
+
+async def nothing(_broker, *_arguments):
+    """Answer that there is nothing, whatever there is."""
+    return []
+
+
+async def one_by_one(broker, bracket):
+    """Send the orders of a bracket as if they had nothing to do with each other."""
+    for order in bracket.orders:
+        await broker.submit(port.BracketOrder(orders=(attrs.evolve(order, parent=None, group=None),)))
+
+
+async def silently(broker, bracket):
+    """Send nothing where a ref was used before, and do not say so."""
+    with contextlib.suppress(BrokerError):
+        await broker.submit(bracket)
+
+
+async def twice(broker):
+    """Tell each execution in every revision."""
+    found = await broker.executions()
+    return found + [attrs.evolve(each, revision=each.revision - 1) for each in found if each.revision]
+
+
+async def nobody(_broker, _ref):
+    """Take a cancellation and never answer it."""
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "numbers"),
+    [
+        ("positions", nothing, {"B10", "B25"}),
+        ("open_orders", nothing, {"B03", "B05", "B22", "B26"}),
+        ("executions", nothing, {"B10", "B21", "B24"}),
+        ("executions", twice, {"B15"}),
+        ("submit", one_by_one, {"B05", "B07", "B13", "B17"}),
+        ("submit", silently, {"B04"}),
+        ("cancel", nobody, {"B17", "B18", "B19"}),
+    ],
+    ids=["no positions", "no orders", "no executions", "old revisions", "one by one", "used refs", "no answer"],
+)
+@pytest.mark.proof
+def test_a_broken_broker_is_found_out(name, method, numbers, monkeypatch):
+    monkeypatch.setattr("mnqcore.testing.bench._PATIENCE", 0.5)
+    monkeypatch.setattr("mnqcore.testing.broker.CASES", [case for case in CASES if case.number in numbers])
+
+    @contextlib.asynccontextmanager
+    async def broken(situation):
+        async with simulated(situation) as made:
+            made.broker = Broken(made.broker, name, method)
+            yield made
+
+    outcomes = check_broker(broken)
+
+    assert {outcome.number: outcome.verdict for outcome in outcomes} == dict.fromkeys(numbers, "failed")
+
+
+def test_what_a_bench_cannot_bring_about_is_not_offered(monkeypatch):
+    monkeypatch.setattr("mnqcore.testing.broker.CASES", CASES[:1])
+
+    @contextlib.asynccontextmanager
+    async def nowhere(situation):
+        raise NotOffered("no market")
+        yield
+
+    assert [(outcome.verdict, outcome.why) for outcome in check_broker(nowhere)] == [("not offered", "no market")]

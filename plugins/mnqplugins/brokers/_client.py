@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from mnqcore import BarRequest
 
 _Kind = TypeVar("_Kind")
+_PATIENCE = 10.0  # seconds for an answer
 _GONE = 2.0  # seconds in which nobody listens until the venue counts as gone
-_AWAY = 5.0  # seconds that `connect` waits for a venue that is away, or busy with a client just gone
+_AWAY = 5.0  # seconds that `connect` waits for a venue that is away, or that ends
+_BUSY = 1.0  # seconds that it waits for one that is busy with a client: it may just have gone
 _PAUSE = 0.02
 
 
@@ -63,18 +65,19 @@ class Client:
 
     async def _reach(self, login: port.Login) -> Link | None:
         """Return a connection to the venue that is there already, None where there is none."""
-        until = time.monotonic() + _AWAY
+        begun = time.monotonic()
         while found := _start.find(_start.folder_of(login)):
             try:
                 return await Link.open(self, found, login.account)
             except Refused as error:
-                if str(error) == "account" or time.monotonic() > until:
+                patience = {"account": 0.0, "in use": _BUSY}.get(str(error), _AWAY)
+                if time.monotonic() - begun > patience:
                     raise _refused(str(error), login) from error
             except ConnectionRefusedError:
                 return None  # its process is gone
             except (OSError, _wire.Garbage) as error:
-                if time.monotonic() > until:
-                    raise _away(str(error)) from error
+                if time.monotonic() - begun > _AWAY:
+                    raise _no_venue(str(error), login) from error
             await asyncio.sleep(_PAUSE)
         return None
 
@@ -159,19 +162,19 @@ class Client:
 
     async def _asked(self, do: str, fields: dict[str, Any]) -> Any:
         try:
-            answer = await self._linked().ask(do, **fields)
-        except Lost as error:
-            raise _away("the connection ended before the answer") from error
+            answer = await asyncio.wait_for(self._linked().ask(do, **fields), _PATIENCE)
+        except (Lost, TimeoutError) as error:
+            raise _away("no answer came") from error
         if "error" in answer:
             raise BrokerError(f"the simulated broker refused: {do}", found=answer["error"])
         return answer["ok"]
 
     async def submit(self, bracket: port.BracketOrder) -> None:
-        """Send orders; where the connection ends before the answer they may have arrived, and queries tell."""
+        """Send orders; where no answer comes they may have arrived, and queries tell."""
         link = self._linked()
         try:
-            answer = await link.ask("submit", bracket=_wire.plain(bracket))
-        except Lost:
+            answer = await asyncio.wait_for(link.ask("submit", bracket=_wire.plain(bracket)), _PATIENCE)
+        except (Lost, TimeoutError):
             return
         if "error" in answer:
             raise BrokerError("the simulated broker took no order", found=answer["error"])
@@ -234,6 +237,16 @@ _OTHER = "the venue was started with other settings, or on another file: it goes
 
 def _away(found: str) -> BrokerError:
     return BrokerError("the simulated broker does not answer", found=found, next="connect again")
+
+
+def _no_venue(found: str, login: port.Login) -> BrokerError:
+    where = _start.folder_of(login) / _wire.PORT_FILE
+    return BrokerError(
+        "nobody answers where the simulated venue should be",
+        where=str(where),
+        found=found,
+        next="if its process is gone, remove that file",
+    )
 
 
 def _refused(why: str, login: port.Login) -> BrokerError:

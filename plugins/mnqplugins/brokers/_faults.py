@@ -106,7 +106,7 @@ def _unknown(word: str) -> str:
 def _read(places: list[str], words: list[str]) -> tuple[object, ...] | str:
     """Return what the words of a fault mean, or the complaint."""
     if len(places) != len(words):
-        return f"{len(words)} words follow"
+        return f"{len(words) or 'no'} words follow, not {len(places)}"
     meant: list[object] = []
     for place, word in zip(places, words, strict=True):
         if place not in _WORDS:

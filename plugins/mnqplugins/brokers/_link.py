@@ -11,6 +11,8 @@ from mnqplugins.brokers import _wire
 if TYPE_CHECKING:
     from mnqcore import port
 
+_PATIENCE = 5.0  # seconds for a greeting
+
 
 class Hears(Protocol):
     """Who hears what comes over a connection."""
@@ -49,12 +51,12 @@ class Link:
 
     @classmethod
     async def open(cls, client: Hears, found: dict[str, Any], account: str) -> Link:
-        """Connect; OSError where nobody listens, Refused where the venue says no."""
+        """Connect; OSError (a TimeoutError too) where nobody answers, Refused where the venue says no."""
         reader, writer = await asyncio.open_connection("127.0.0.1", found["port"], limit=_wire.ANSWER)
         link = cls(client, reader, writer)
         try:
             writer.write(_wire.line({"token": found["token"], "account": account}))
-            text = await reader.readline()
+            text = await asyncio.wait_for(reader.readline(), _PATIENCE)
             if not text:
                 raise ConnectionResetError("it hung up")
             link.greeting = _wire.message(text)

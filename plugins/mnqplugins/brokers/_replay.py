@@ -76,6 +76,10 @@ class Tape:
         found: list[int] = pd.DatetimeIndex(self.recorded.bars.index[begin:end]).as_unit("ns").asi8.tolist()
         return found
 
+    def number(self, start: int) -> int:
+        """Return the first slot that begins after a time, UTC ns."""
+        return int(self.recorded.start.searchsorted(start, side="right"))
+
     def row_of(self, slot: int) -> int:
         """Return the first row of a slot."""
         return int(self._times["first"][slot])
@@ -113,13 +117,23 @@ class Replay:
 
     def _history(self) -> None:
         """Let the exchange know the last closes before the first slot, and its session."""
+        before = self.tape.slot(max(self.at - 1, 0))
+        self.exchange.orders.session = before.session
         if self.at > 0:
-            before = self.tape.slot(self.at - 1)
             self.exchange.close(before)
-            self.exchange.account.mark({}, before.day)
-            self.exchange.orders.session = before.session
-        else:
-            self.exchange.orders.session = self.tape.slot(0).session
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no slot has opened yet."""
+        return self.at == self.tape.first and self.opened is None
+
+    def skip(self, start: int) -> None:
+        """Go on behind the slot that began at `start`: a client has dealt with it at a venue that is gone."""
+        self.at = min(max(self.tape.number(start), self.at), self.tape.last)
+        self.script.skip(self.at - self.tape.first)
+        self._history()
+        if self.over:
+            self.exchange.last_orders()
 
     @property
     def over(self) -> bool:

@@ -65,6 +65,10 @@ class Script:
                 continue
             self._armed.remove(fault)
 
+    def skip(self, bars: int) -> None:
+        """Forget the faults of bars that are left out."""
+        self._waiting = [fault for fault in self._waiting if fault.bar > bars]
+
     def opened(self, exchange: Exchange, slot: Slot) -> None:
         """Strike at what there is at the open of a bar, once its market orders are filled."""
         for fault in list(self._armed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import json
 import os
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 _PATIENCE = 120.0  # seconds until a venue listens: reading bars may take long
 _started: list[subprocess.Popen[bytes]] = []
 """Venues that this process has started: they are left to themselves, but their end must be taken note of."""
+
+
+@atexit.register
+def _let_go() -> None:
+    """Leave the venues that still run to themselves, or each would be complained of."""
+    for process in _started:
+        if process.poll() is None:
+            process.returncode = 0
 
 
 def folder_of(login: port.Login) -> Path:

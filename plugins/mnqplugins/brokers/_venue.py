@@ -127,8 +127,8 @@ class Venue:
     def _history(self, said: dict[str, Any]) -> dict[str, Any]:
         """Return a page of rows up to `end`; those of slots that have not closed are not there yet."""
         end, begin = said["end"], int(said["from"])
-        slots = self.tape.recorded.start
-        known = self.tape.first if end is None else int(slots.searchsorted(int(end), side="right"))
+        self._resume(end)
+        known = self.tape.first if end is None else self.tape.number(int(end))
         last = self.tape.row_of(min(known, self.replay.at))
         return {**self.tape.page(begin, min(begin + _wire.PAGE, last)), "left": max(last - begin - _wire.PAGE, 0)}
 
@@ -137,11 +137,18 @@ class Venue:
         if visit is None:
             return
         after = said["after"]
+        self._resume(after)
         visit.backlog = self.replay.missed(None if after is None else int(after))[::-1]
         visit.cursor = len(self.replay.items)
         if self.setup.speed is not None and self._running is None:
             self.clock.set(self.replay.clock)
             self._running = asyncio.get_running_loop().create_task(self._run())
+
+    def _resume(self, dealt_with: int | None) -> None:
+        """Begin behind the bars that a client has dealt with already, where this venue is a new one."""
+        if dealt_with is not None and self.replay.fresh:
+            self.replay.skip(int(dealt_with))
+            self.clock.set(self.replay.clock)
 
     def _finish(self, _said: dict[str, Any]) -> None:
         self.ended.set()
