@@ -72,7 +72,7 @@ async def nobody(_broker, _ref):
     ("name", "method", "numbers"),
     [
         ("positions", nothing, {"B10", "B25"}),
-        ("open_orders", nothing, {"B03", "B05", "B22", "B26"}),
+        ("open_orders", nothing, {"B03", "B05", "B22"}),
         ("executions", nothing, {"B10", "B21", "B24"}),
         ("executions", twice, {"B15"}),
         ("submit", one_by_one, {"B05", "B07", "B13", "B17"}),
