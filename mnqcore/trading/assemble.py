@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
     request = BarRequest(
         instrument=strategy.instrument, bar_size=size, session="rth" if strategy.session.rth else "full"
     )
-    history = await _history(broker, setup, request)
+    source = _source(broker, setup)
+    history = await _history(source, request)
     clock = Clockwork(_calendar(strategy), strategy.session, size, _rolls(setup, history))
     feed = Feed(strategy.instrument, _calendar(strategy), size, history=history, trusted=setup.tape is not None)
     memory = Memory(
@@ -106,13 +108,14 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
         ),
         mind=Rule() if setup.brain.decide is None else Learned(setup.brain.decide),
     )
-    last = None if known.bar is None else pd.Timestamp(known.bar["time"], unit="ns", tz="UTC")
+    last = feed.newest if known.bar is None else known.bar["time"]
     session = Session(
         desk=desk,
         broker=broker,
+        source=source,
         feed=feed,
         rows=_rows(setup, clock, feed, memory, known),
-        request=attrs.evolve(request, start=last),
+        request=attrs.evolve(request, start=None if last is None else pd.Timestamp(last, unit="ns", tz="UTC")),
         standing=lambda truth: standing(setup, clock, truth),
         watcher=watcher,
         foreign=known.foreign,
@@ -207,14 +210,26 @@ def _login(setup: Setup, size: pd.Timedelta) -> Login:
     )
 
 
-async def _history(broker: Any, setup: Setup, request: BarRequest) -> pd.DataFrame | None:
+def _source(broker: Any, setup: Setup) -> Any:
+    """Return what delivers the bars: the data source where it can, else the broker."""
+    source = setup.strategy.data.build()
+    if hasattr(source, "stream") and setup.tape is None:
+        return source
+    if hasattr(broker, "stream"):
+        return broker
+    raise BrokerError(
+        f"nobody delivers bars: neither data source '{setup.strategy.data.use}' nor broker "
+        f"'{setup.strategy.trade.broker.use}'",
+        next="take a data source or a broker that streams",
+    )
+
+
+async def _history(source: Any, request: BarRequest) -> pd.DataFrame | None:
     """Return the bars before the first that is streamed; None where there are none."""
-    if not hasattr(broker, "stream"):
-        raise BrokerError(
-            f"broker '{setup.strategy.trade.broker.use}' delivers no bars, nor does the data source",
-            next="take a data source or a broker that streams",
-        )
-    found: pd.DataFrame = await broker.history(request)
+    if hasattr(source, "history"):
+        found: pd.DataFrame = await source.history(request)
+    else:
+        found = await asyncio.to_thread(source.bars, request)
     return found if len(found) else None
 
 

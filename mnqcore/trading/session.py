@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from mnqcore.api.port import Role
 from mnqcore.errors import BrokerError, DataError, MnqError
 from mnqcore.trading.feed import Verdict
 from mnqcore.trading.memory import Alert, Cancel, Closed, Query, State, Submit
 from mnqcore.trading.reconcile import Truth, compare, reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from mnqcore.api.port import Broker, Delivered, Event
+    from mnqcore.api.port import Broker, Delivered, Event, LiveSource
     from mnqcore.api.values import BarRequest
     from mnqcore.trading.desk import Desk, Row
     from mnqcore.trading.feed import Feed, Judged
@@ -51,13 +51,15 @@ class Watcher:
 class Session:
     """A desk at its broker.
 
-    `rows`: what plugins say of a bar, by its start and number. `number`: of the newest bar. `request`: what is asked of
-    the stream. `standing`: makes of the broker's answers what the world rules look at. `commands`: takes what a person
-    wants since it was called last, and does it. `contracts`: whose facts are asked for.
+    `source`: delivers the bars; often the broker itself. `rows`: what plugins say of a bar, by its start and number.
+    `number`: of the newest bar. `request`: what is asked of the source. `standing`: makes of the broker's answers what
+    the world rules look at. `commands`: takes what a person wants since it was called last, and does it. `foreign`:
+    contract -> contracts of the broker's that a person told us to leave alone.
     """
 
     desk: Desk
     broker: Broker
+    source: LiveSource
     feed: Feed
     rows: Any
     request: BarRequest
@@ -81,6 +83,7 @@ class Session:
     _trouble: BaseException | None = attrs.field(default=None, init=False)
     _hurried: bool = attrs.field(default=False, init=False)
     _flatten: str = attrs.field(default="", init=False)
+    _leaving: bool = attrs.field(default=False, init=False)
     _bad: int = attrs.field(default=0, init=False)
     _due: float = attrs.field(default=0.0, init=False)
     _ticked: float = attrs.field(default=0.0, init=False)
@@ -111,6 +114,8 @@ class Session:
         while self.desk.memory.state is State.RECONCILING and not self.stopping:
             await asyncio.sleep(_TICK)
             await self._hear()
+            if self._trouble is not None:
+                await self._recover()
             await self._tick()
 
     def stop(self, why: str) -> None:
@@ -134,15 +139,20 @@ class Session:
         if self.desk.memory.books.over and not self.desk.memory.orders.position():
             self.ended = "the loss limit of the run"
             return True
-        if not self.stopping:
+        if not self.stopping or self._flatten:
             return False
-        return self.desk.memory.state is not State.REDUCING or not self.desk.memory.orders.position()
+        return not self._leaving or self._left()
+
+    def _left(self) -> bool:
+        """Whether nothing is held, and nothing can open any more."""
+        orders = self.desk.memory.orders
+        return not orders.position() and not any(orders.alive(Role.ENTRY))
 
     async def _turn(self) -> None:
         """Do all there is to do: what the broker said first, then the bar that came, then the clock."""
         await self._hear()
         if self._flatten:
-            why, self._flatten = self._flatten, ""
+            why, self._flatten, self._leaving = self._flatten, "", True
             await self.carry_out(self.desk.flatten(why, self.now(), time.monotonic()))
         if self._trouble is not None:
             await self._recover()
@@ -186,8 +196,8 @@ class Session:
         for one in judged:
             if one.verdict is not Verdict.NEW:
                 self._odd(one)
-        if new := [one for one in judged if one.verdict is Verdict.NEW]:
-            await self._new_bar(new[0].time)
+        for start in sorted({one.time for one in judged if one.verdict is Verdict.NEW}):
+            await self._new_bar(start)
 
     async def _new_bar(self, start: int) -> None:
         try:
@@ -226,20 +236,15 @@ class Session:
 
     async def _pump_bars(self) -> None:
         try:
-            async for delivered in self._stream():
+            async for delivered in self.source.stream(self.request):
                 self._bars.append(delivered)
                 self._asked.clear()
                 self._wake.set()
                 await self._asked.wait()
             self._bars.append(None)
-        except (BrokerError, OSError) as error:
+        except Exception as error:  # whatever it is: it must not be lost in a task
             self._trouble = error
         self._wake.set()
-
-    def _stream(self) -> AsyncIterator[Delivered]:
-        stream: Any = getattr(self.broker, "stream")  # noqa: B009 - a broker need not have it
-        found: AsyncIterator[Delivered] = stream(self.request)
-        return found
 
     async def _clock(self) -> None:
         while True:
@@ -247,9 +252,14 @@ class Session:
             self._wake.set()
 
     async def _pump_events(self) -> None:
-        async for event in self.broker.events():
-            self._inbox.append(event)
-            self._wake.set()
+        try:
+            async for event in self.broker.events():
+                self._inbox.append(event)
+                self._wake.set()
+            self._trouble = BrokerError("the broker's events ended")  # deaf, no order may be sent
+        except Exception as error:  # as above
+            self._trouble = error
+        self._wake.set()
 
     # The broker.
 
@@ -260,8 +270,7 @@ class Session:
             if isinstance(effect, Submit):
                 await self._submit(effect)
             elif isinstance(effect, Cancel):
-                with contextlib.suppress(BrokerError):  # asked again where it is still alive
-                    await self.broker.cancel(effect.ref)
+                await self._cancel(effect)
             elif isinstance(effect, Query):
                 queries.append(effect)
             elif isinstance(effect, Alert):
@@ -282,6 +291,12 @@ class Session:
             await self.carry_out(self.desk.not_sent(refs, str(error), self.now(), time.monotonic()))
         else:
             self.desk.sent(refs)
+
+    async def _cancel(self, effect: Cancel) -> None:
+        try:
+            await self.broker.cancel(effect.ref)
+        except BrokerError:  # asked again once the broker answers that it is still alive
+            self.desk.memory.cancelled_at.pop(effect.ref, None)
 
     async def ask(self, why: str) -> None:
         """Ask the broker for all it knows, and compare; where it does not answer nothing new is opened."""
@@ -327,12 +342,18 @@ class Session:
         )
 
     async def _recover(self) -> None:
-        """Say that the stream broke off, and end where a replay's venue is gone."""
+        """Note that a stream broke off, and end: what is held stays with its stop, and the next start goes on."""
         trouble, self._trouble = self._trouble, None
         assert trouble is not None
-        self.desk.memory.turn(State.DISCONNECTED, str(trouble).splitlines()[0])
+        why = str(trouble).splitlines()[0] if str(trouble) else type(trouble).__name__
+        if isinstance(trouble, (BrokerError, OSError)):
+            self.desk.memory.turn(State.DISCONNECTED, why)
+        else:
+            self.desk.memory.halt(f"the session failed: {why}")
         await self.carry_out(self.desk.memory.commit())
-        raise trouble if isinstance(trouble, BrokerError) else BrokerError(str(trouble))
+        if isinstance(trouble, OSError):
+            raise BrokerError(why) from trouble
+        raise trouble
 
 
 def _finite(row: Mapping[str, float]) -> dict[str, float | str]:
