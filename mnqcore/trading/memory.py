@@ -7,6 +7,7 @@ them, so that nothing is sent that a restart would not know of.
 from __future__ import annotations
 
 import collections
+import math
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ class Memory:
 
     `session`: eight hex digits that begin its refs; `number`: of the last one used. `now`: the session's clock, UTC ns;
     `mono`: seconds that only ever rise. `sent_at`: ref -> `mono` when it went out, while it is not answered.
-    `entries_sent`: (time, trading day) of each entry.
+    `cancelled_at`: the same of cancellations. `entries_sent`: (time, trading day) of each entry.
     """
 
     journal: Journal
@@ -102,6 +103,7 @@ class Memory:
     mono: float = 0.0
     rejections: int = 0
     sent_at: dict[str, float] = attrs.field(factory=dict)
+    cancelled_at: dict[str, float] = attrs.field(factory=dict)
     entries_sent: collections.deque[tuple[int, int]] = attrs.field(factory=lambda: collections.deque(maxlen=5_000))
     _notes: list[Entry] = attrs.field(factory=list)
     _outbox: list[Effect] = attrs.field(factory=list)
@@ -186,7 +188,17 @@ class Memory:
         if tracked.alive and not tracked.cancelling:
             tracked.cancelling = True
             self.note("cancel", ref=tracked.order.ref, why=why)
-            self._outbox.append(Cancel(tracked.order.ref))
+            self._ask_cancel(tracked.order.ref)
+
+    def cancel_again(self, tracked: Tracked, patience: float) -> None:
+        """Ask again where the broker still has an order that it was asked to cancel: it may not have heard it."""
+        ref = tracked.order.ref
+        if tracked.alive and tracked.cancelling and self.mono - self.cancelled_at.get(ref, -math.inf) >= patience:
+            self._ask_cancel(ref)
+
+    def _ask_cancel(self, ref: str) -> None:
+        self.cancelled_at[ref] = self.mono
+        self._outbox.append(Cancel(ref))
 
     def sent_since(self, since: int) -> int:
         """Return how many entries were sent since a time, UTC ns."""

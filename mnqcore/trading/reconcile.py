@@ -55,6 +55,7 @@ def reconcile(
     memory.now, memory.mono = now, mono
     missed = _executions(desk, truth)
     _orders(desk, truth)
+    _cancels(desk, truth)
     lost = _never_sent(desk, truth)
     differences = compare(desk, truth.positions, adopted or {})
     memory.note(
@@ -112,6 +113,14 @@ def _orders(desk: Desk, truth: Truth) -> None:
         desk.memory.orders.settle(state)
         if tracked.status is Status.CANCELLED and tracked.order.role is Role.STOP and not tracked.cancelling:
             desk.protection.lost(tracked, "it was gone when the broker was asked", desk.newest())
+
+
+def _cancels(desk: Desk, truth: Truth) -> None:
+    """Ask again for orders that are still open although they were to be cancelled."""
+    for state in truth.open_orders:
+        tracked = desk.memory.orders.by_ref.get(state.ref)
+        if tracked is not None:
+            desk.memory.cancel_again(tracked, desk.strategy.trade.limits.ack_seconds)
 
 
 def _never_sent(desk: Desk, truth: Truth) -> list[str]:
