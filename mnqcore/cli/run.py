@@ -49,17 +49,21 @@ def _strategy_options(command: Any) -> Any:
 @click.argument("file", type=click.Path())
 @click.option("-s", "--strategy", help="Name of the strategy; not needed when the file has one.")
 @click.option(
-    "--stage", default="backtest", show_default=True, metavar="STAGE", help="train, backtest, or train,backtest."
+    "--stage", default="backtest", show_default=True, metavar="STAGE", help="train, backtest, train,backtest or trade."
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. bracket.stop_ticks=100."
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=1, metavar="K", help="Train K times; the median counts.")
-@click.option("--model", metavar="RUN", help="Backtest the models of this run.")
+@click.option("--model", metavar="RUN", help="Backtest, or trade, the models of this run.")
 @click.option("--in-sample", is_flag=True, help="Backtest on the bars that the model was trained on as well.")
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted training.")
 @click.option("--tensorboard", is_flag=True, help="Also log the training for TensorBoard.")
 @click.option("--dry-run", is_flag=True, help="Check everything, measure two seconds of training, keep nothing.")
+@click.option("--mode", type=click.Choice(["replay", "watch", "paper", "live"]), help="Trade: what is at stake.")
+@click.option("--max-position", type=click.IntRange(min=1), metavar="N", help="Trade: a lower limit than the file's.")
+@click.option("--max-daily-loss", type=float, metavar="X", help="Trade: a lower limit than the file's, dollars.")
+@click.option("--use-stop-loss", is_flag=True, help="Trade: refuse a strategy whose bracket sets no stop.")
 @_strategy_options
 @click.pass_obj
 def run(
@@ -75,8 +79,8 @@ def run(
     resume: str | None,
     tensorboard: bool,
     dry_run: bool,
-    **shorthand: Any,
-) -> None:
+    **more: Any,
+) -> int:
     """Run stages of a strategy of FILE and keep everything in a run directory."""
     import contextlib
 
@@ -84,14 +88,20 @@ def run(
     from mnqcore.stages.options import Options
     from mnqcore.stages.run import run as run_stages
 
-    settings = [*_as_settings(shorthand), *overrides]
+    trading = {name: more.pop(name) for name in ("mode", "max_position", "max_daily_loss", "use_stop_loss")}
+    settings = [*_as_settings(more), *overrides]
     bar = _Bar(context)
     options = Options(
-        seeds=seeds, model=model, in_sample=in_sample, resume=resume, tensorboard=tensorboard, show=bar.trainings
-    )
+        seeds=seeds, model=model, in_sample=in_sample, resume=resume, tensorboard=tensorboard, show=bar.trainings,
+        **trading,
+    )  # fmt: skip
+    if stage.strip() == "trade":
+        from mnqcore.cli.session import run_session
+
+        return run_session(context, file, strategy, settings, options, dry=dry_run)
     if dry_run:
         _show_dry(context, file, strategy, stage, settings, options)
-        return
+        return 0
     # What a plugin prints is no result: standard output is for the result alone.
     with bar, contextlib.redirect_stdout(sys.stderr):
         result = run_stages(
@@ -105,6 +115,7 @@ def run(
             options=options,
         )
     show_run(context, result.run, result.metrics)
+    return 0
 
 
 def _show_dry(context: Context, file: str, strategy: str | None, stage: str, settings: list[str], options: Any) -> None:

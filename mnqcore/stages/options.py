@@ -23,7 +23,7 @@ class Options:
     `seeds`: trainings a fold. `model`: a run whose models are backtested. `in_sample`: also on the bars that they were
     trained on. `resume`: an interrupted training to go on with. `tensorboard`: log for it as well. `show`: how a
     training shows its progress on stderr: "bar", "lines" or "" for nothing. `mode`, `max_position` (contracts) and
-    `max_daily_loss` (dollars): of a session; they can only be tightened.
+    `max_daily_loss` (dollars): of a session; the limits can only be tightened. `use_stop_loss`: insist on a stop.
     """
 
     seeds: int = 1
@@ -35,6 +35,7 @@ class Options:
     mode: str | None = None
     max_position: int | None = None
     max_daily_loss: float | None = None
+    use_stop_loss: bool = False
 
 
 def stages_of(asked: str | Sequence[str]) -> tuple[str, ...]:
@@ -52,4 +53,8 @@ def stages_of(asked: str | Sequence[str]) -> tuple[str, ...]:
             raise UsageError(f"no stage named {name!r}", next=f"did you mean {close}?" if close else known)
     if list(names) != [name for name in STAGES if name in names]:
         raise UsageError("stages follow each other once each, in order", found=",".join(names), next=",".join(STAGES))
+    if "trade" in names and len(names) > 1:
+        raise UsageError(
+            "trade runs alone", found=",".join(names), next="train first; --stage trade --model RUN names the model"
+        )
     return names

@@ -12,6 +12,7 @@ import attrs
 from mnqcore.errors import MnqError, PluginError, UsageError, require
 from mnqcore.stages.backtest import Backtest, backtest
 from mnqcore.stages.options import Options, stages_of
+from mnqcore.stages.sessions import refuse_idle, refuse_impossible, sit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +58,7 @@ def run(
     Args:
         file: the strategy file.
         strategy: its name; a file with one strategy needs none.
-        stages: "backtest", "train", or "train,backtest".
+        stages: "backtest", "train", "train,backtest", or "trade", which runs alone.
         set: overrides, as {"bracket.stop_ticks": 100} or ["bracket.stop_ticks=100"].
         plugins: loaded plugins; None loads the installed ones.
         runs_dir: where run directories go.
@@ -68,9 +69,12 @@ def run(
         UsageError: no such stage, or one that this agent has not.
         StrategyError: the file is invalid; nothing was run.
         DataError, PluginError: the run failed; nothing was kept.
-        MnqError: the training broke down; what resumes it was kept where the error says.
+        MnqError: the training broke down; what resumes it was kept where the error says. Or a session was stopped
+            before its end, and goes on with the same call.
     """
     asked = asked_for(file, strategy, stages, set, plugins, options)
+    if asked.stages == ("trade",):
+        return sit(asked.strategy, asked.plugins, Path(runs_dir), progress, asked.options)
     return _run(asked.strategy, asked.plugins, Path(runs_dir), progress, asked.stages, asked.options)
 
 
@@ -227,6 +231,10 @@ def _refuse_impossible(strategy: Strategy, stages: tuple[str, ...], options: Opt
         UsageError: says what to leave out or to add.
         ExtraMissing: the libraries of a learner are not installed.
     """
+    if stages == ("trade",):
+        refuse_impossible(strategy, options)
+        return
+    refuse_idle(options)
     if strategy.learns:
         _refuse_idle(strategy, stages, options)
         require("rl")

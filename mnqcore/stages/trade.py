@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from mnqcore.errors import UsageError
+from mnqcore.stages.watching import Observers, Sitting, Voice, Watchers, ignored
 from mnqcore.trading.session import Watcher
+from mnqcore.trading.status import Board
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +36,19 @@ SIMULATED = "SIM"
 class Traded:
     """What a session came to. `run`: what was kept, None while another start goes on with the session in `folder`.
 
-    `why`: why it ended or stopped. `state`: its state then.
+    `why`: why it ended or stopped. `state`: its state then. `status`: how it stood at last (`mnq.status/1`).
     """
 
     folder: Path
     why: str
     state: str
     run: Run | None = None
+    status: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Contract -> signed contracts that are still held."""
+        return {one["contract"]: one["contracts"] for one in self.status.get("positions", [])}
 
 
 def trade(
@@ -49,8 +58,13 @@ def trade(
     options: Options,
     progress: Progress = lambda _part: None,
     watcher: Watcher | None = None,
+    *,
+    confirmed: bool = False,
 ) -> Traded:
     """Run a session until it ends or is stopped; a session that was stopped or killed goes on.
+
+    `watcher` is told how it goes, beside alerts, status file and observers. `confirmed`: a person has typed which
+    account may lose how much; live does not begin without.
 
     Raises:
         UsageError: the strategy cannot trade in this mode, or another session of it runs.
@@ -60,18 +74,51 @@ def trade(
     from mnqcore.trading.assemble import open_journal
 
     setup = _setup(strategy, plugins, base, options, progress)
+    if setup.mode == "live" and not confirmed:
+        raise UsageError("live begins where a person confirms it", next="mnq run FILE --stage trade --mode live")
+    voice = Voice(setup.strategy, setup.account, setup.folder)
     progress("trading")
     journal = open_journal(setup)
     try:
-        return asyncio.run(_run(setup, journal, watcher or Watcher(), base))
+        if ended := journal.last("end"):
+            return _kept_at_last(setup, journal, ended.data["why"], base)
+        return asyncio.run(_run(setup, journal, _Audience(plugins, voice, watcher or Watcher()), base))
     finally:
+        voice.close()
         journal.close()
 
 
-async def _run(setup: Setup, journal: Any, watcher: Watcher, base: Path) -> Traded:
+@attrs.frozen
+class _Audience:
+    """Who is told of a session: the observers of plugins, alerts, and whoever called."""
+
+    plugins: Plugins
+    voice: Voice
+    watcher: Watcher
+
+    def begin(self, setup: Setup, session: Session) -> Board:
+        """Let a session tell all of them; returns what knows how it stands."""
+        strategy = setup.strategy
+        sitting = Sitting(
+            strategy=strategy.name,
+            digest=strategy.digest(),
+            name=f"{strategy.name}/{setup.folder.name}",
+            folder=setup.folder,
+            mode=setup.mode,
+            account=setup.account,
+        )
+        board = Board(folder=setup.folder)
+        session.watcher = Watchers([board, self.voice, Observers(self.plugins, sitting, session), self.watcher])
+        ignored(lambda: self.plugins.run_started(sitting))
+        self.voice.start()
+        return board
+
+
+async def _run(setup: Setup, journal: Any, audience: _Audience, base: Path) -> Traded:
     from mnqcore.trading.assemble import assemble
 
-    session = await assemble(setup, journal, watcher)
+    session = await assemble(setup, journal, audience.watcher)
+    board = audience.begin(setup, session)
     try:
         with _signals(session):
             await session.run()
@@ -80,13 +127,16 @@ async def _run(setup: Setup, journal: Any, watcher: Watcher, base: Path) -> Trad
             session.desk.memory.note("end", why=session.ended)
         session.desk.memory.commit()
     finally:
+        board.write(session)
         await _leave(session)
+    status = board.document(session)
     run = _keep(setup, session, base) if session.ended else None
     return Traded(
         folder=setup.folder,
         why=session.ended or session.stopping,
         state=session.desk.memory.state.value,
         run=run,
+        status=status,
     )
 
 
@@ -102,6 +152,9 @@ async def _leave(session: Session) -> None:
 @contextlib.contextmanager
 def _signals(session: Session) -> Iterator[None]:
     """End the session by Ctrl-C, Ctrl-Break or SIGTERM as `trade.on_exit` says; at once by the second."""
+    if threading.current_thread() is not threading.main_thread():  # only there signals can be heard
+        yield
+        return
     loop = asyncio.get_running_loop()
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
     before = {name: signal.getsignal(getattr(signal, name)) for name in names}
@@ -213,4 +266,14 @@ def _write(folder: Path, strategy: Strategy, plugins: Plugins) -> list[str]:
 def _keep(setup: Setup, session: Session, base: Path) -> Run:
     from mnqcore.stages.traded import keep
 
-    return keep(setup, session, base)
+    return keep(setup, session.desk.memory, session.ended, base)
+
+
+def _kept_at_last(setup: Setup, journal: Any, why: str, base: Path) -> Traded:
+    """Make the run of a session that was over when its process was killed: nothing is asked of its broker any more."""
+    from mnqcore.stages.traded import keep
+    from mnqcore.trading.assemble import remembered
+
+    memory = remembered(setup, journal)
+    run = keep(setup, memory, why, base, again=True)
+    return Traded(folder=setup.folder, why=why, state=memory.state.value, run=run)

@@ -41,6 +41,7 @@ class Tracked:
     `reason`: ExitReason of an exit. `bar`: start of the bar at whose close it was decided, UTC ns. `risk`: ticks to the
     stop, of an entry. `contracts`: what it is for now. `sent`: it went out, or may have. `acked`: the broker has said
     that it has it. `cancelling`: its cancellation was asked for. `parked`: the broker has it, but not at work.
+    `broker_id`: what the broker calls it.
     """
 
     order: Order
@@ -53,6 +54,7 @@ class Tracked:
     acked: bool = False
     cancelling: bool = False
     parked: bool = False
+    broker_id: str = ""
     executions: dict[str, Execution] = attrs.field(factory=dict)
 
     @property
@@ -148,6 +150,7 @@ class Orders:
         if tracked is None:
             return
         tracked.sent = tracked.acked = True
+        tracked.broker_id = state.broker_id or tracked.broker_id
         if not tracked.status.ended:
             tracked.status, tracked.contracts = state.status, state.contracts
             tracked.parked = state.status is Status.PENDING and tracked.order.parent is None
@@ -155,6 +158,7 @@ class Orders:
     def _status(self, tracked: Tracked, event: Event) -> None:
         tracked.sent = True
         tracked.acked = tracked.acked or not isinstance(event, Unknown)
+        tracked.broker_id = getattr(event, "broker_id", "") or tracked.broker_id
         if tracked.status.ended:
             return
         if isinstance(event, Resized):

@@ -1,0 +1,141 @@
+"""What is seen of a session while it runs: a screen in place, a line a day where there is no terminal, or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from mnqcore.cli.session_screen import alert_line, day_line, lines
+from mnqcore.trading.session import Watcher
+from mnqcore.trading.status import Board
+
+if TYPE_CHECKING:
+    from mnqcore.cli.context import Context
+    from mnqcore.trading.session import Session
+
+_DRAWN = 0.25
+"""Seconds between two screens."""
+_LONGEST_SHARE = 0.02
+"""Share of the time that showing may take: it waits longer where a screen is slow."""
+
+
+class View(Watcher):
+    """Shows a session."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._board, self._out, self._next = Board(), out, 0.0
+
+    def alert(self, level: str, message: str) -> None:
+        """Say what a person should know."""
+        self._board.alert(level, message)
+        self._say(alert_line(level, message))
+
+    def looked(self, session: Session) -> None:
+        """Show how it stands, if it is time."""
+        began = time.monotonic()
+        if began < self._next:
+            return
+        self._board.changed(session)
+        self._show(session)
+        took = time.monotonic() - began
+        self._next = began + max(_DRAWN, took / _LONGEST_SHARE)
+
+    def close(self) -> None:
+        """Show nothing more."""
+
+    def _show(self, session: Session) -> None:
+        raise NotImplementedError
+
+    def _say(self, text: str) -> None:
+        self._out.write(f"{text}\n")
+        self._out.flush()
+
+
+class Screen(View):
+    """A screen that is drawn again and again in its place; alerts go by above it."""
+
+    _height = 0
+
+    def alert(self, level: str, message: str) -> None:
+        """Say it above the screen."""
+        self._wipe()
+        super().alert(level, message)
+
+    def close(self) -> None:
+        """Leave the last screen where it is."""
+        self._height = 0
+
+    def _show(self, session: Session) -> None:
+        wide = shutil.get_terminal_size().columns
+        drawn = [line[:wide] for line in lines(self._board.document(session))]
+        self._out.write(self._back() + "\n".join(drawn) + "\n")
+        self._out.flush()
+        self._height = len(drawn)
+
+    def _wipe(self) -> None:
+        self._out.write(self._back())
+        self._height = 0
+
+    def _back(self) -> str:
+        """Return what leads the cursor to the first line of the last screen, and clears from there."""
+        return f"\x1b[{self._height}F\x1b[J" if self._height else ""
+
+
+class Lines(View):
+    """A line for each trading day, and each alert, for logs."""
+
+    _day: int | None = None
+
+    def looked(self, session: Session) -> None:
+        """Say how it stands once a trading day has begun; the day before is what was last seen of it."""
+        last = session.desk.last
+        if last is None:
+            return
+        day = int(last.now["day"][0])
+        if day != self._day:
+            self._day = day
+            self._board.changed(session)
+            self._show(session)
+
+    def _show(self, session: Session) -> None:
+        self._say(day_line(self._board.document(session)))
+
+
+class Documents(View):
+    """The status as lines of JSON."""
+
+    def alert(self, level: str, message: str) -> None:
+        """Let the next document tell of it."""
+        self._board.alert(level, message)
+
+    def _show(self, session: Session) -> None:
+        self._say(json.dumps(self._board.document(session), allow_nan=False))
+
+
+class Silent(View):
+    """Only alerts."""
+
+    def looked(self, session: Session) -> None:
+        """Show nothing."""
+
+
+def view_of(context: Context, out: TextIO) -> View:
+    """Return what fits the terminal and what was asked for; `out` is where JSON goes."""
+    if context.format == "json":
+        return Documents(out)
+    if context.verbose < 0:
+        return Silent(sys.stderr)
+    return Screen(sys.stderr) if _draws() else Lines(sys.stderr)
+
+
+def _draws() -> bool:
+    """Whether a screen can be drawn in its place."""
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    if sys.platform == "win32":  # an empty command lets the console understand where the cursor is to go
+        os.system("")
+    return True
