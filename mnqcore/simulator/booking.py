@@ -107,6 +107,12 @@ def book_close(ledger: Any, rulebook: Any, now: Any) -> None:
 
 
 @compiled
+def mark_again(ledger: Any, rulebook: Any, now: Any) -> None:
+    """Mark the ledger at the close of bar `now` once more: something was booked since."""
+    mark(ledger[0], rulebook[0], now[0])
+
+
+@compiled
 def correct(ledger: Any, rulebook: Any, now: Any, amount: int, opening: bool) -> None:
     """Book that a fill cost `amount` micro-units more than was booked; `opening`: it opened what is still held."""
     led = ledger[0]

@@ -176,10 +176,18 @@ class Books:
         return self._ended()
 
     def finish(self, now: Records) -> list[dict[str, int]]:
-        """Book what is still held at the close of the last bar, as a backtest does where its bars end."""
+        """Book what filled after the last bar in it, and what is still held at its close, as a backtest does."""
+        from mnqcore.simulator.booking import mark_again
         from mnqcore.simulator.ledger import finish
 
         self.ledger["trades"] = 0
+        late, self.pending = sorted(self.pending, key=lambda fill: fill.time), []
+        if late:
+            self.ledger["bar"] -= 1  # no bar follows to which they could belong
+            for fill in _merged(late):
+                self._book(fill, now)
+            self.ledger["bar"] += 1
+            mark_again(self.ledger, self.law, now)
         tape = _on_bar(now, int(self.ledger["bar"][0]))
         finish(self.ledger[0], self.law[0], tape, 0, self._trades)
         return self._ended()
