@@ -118,6 +118,19 @@ def test_a_venue_ends_when_nobody_comes(tmp_path):
     asyncio.run(play())
 
 
+def test_a_venue_that_nobody_can_find_ends(tmp_path):
+    async def play():
+        async with bench(tmp_path, linger=600.0) as made:
+            pid = venue_of(tmp_path)["pid"]
+            (tmp_path / "venue" / "port.json").unlink()
+            await asyncio.sleep(1.2)
+            assert is_alive(pid)  # its client is there
+            await made.broker.close()
+            await until(lambda: not is_alive(pid))
+
+    asyncio.run(play())
+
+
 def test_finish_ends_the_venue_at_once(tmp_path):
     async def play():
         async with bench(tmp_path) as made:
@@ -154,8 +167,6 @@ def test_what_the_venue_keeps_is_for_its_owner_alone(tmp_path):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             for name in ("port.json", "setup.json", "log.txt"):
                 assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
-            with pytest.raises(OSError, match="refused"):  # loopback only
-                socket.create_connection((socket.gethostbyname(socket.gethostname()), 1), timeout=1)
 
     asyncio.run(play())
 
@@ -397,6 +408,37 @@ def test_on_a_running_clock_a_market_order_fills_at_once_in_the_bar_that_is_open
             assert time.monotonic() - begun < 0.2
             assert event.execution.price == round(bars["open"].iloc[1] * 4) + 1
             assert bars.index[1].value <= event.execution.time < bars.index[1].value + 150 * 10**9
+
+    asyncio.run(play())
+
+
+def test_a_running_clock_takes_a_bar_for_the_hours_in_which_the_market_is_closed(tmp_path):
+    found = recorded(login(tmp_path).file)
+    break_ = next(at for at in range(1, len(found.start)) if found.start[at] != found.close[at - 1])
+    start = found.bars.index.unique()[break_ - 2]
+
+    async def play():
+        async with bench(tmp_path, speed="1000x", start=start.isoformat()) as made:  # 0.3 seconds a bar
+            await made.bar()
+            await made.bar()
+            begun = time.monotonic()
+            await made.bar()
+            assert made.last.value == found.start[break_]
+            assert 0.5 < time.monotonic() - begun < 1.2
+
+    asyncio.run(play())
+
+
+def test_a_client_can_close_and_connect_again(tmp_path):
+    async def play():
+        async with bench(tmp_path) as made:
+            await made.bar()
+            await made.broker.close()
+            assert [event async for event in made.broker.events()] == []
+            await made.broker.connect(made.login)
+            await made.broker.submit(bracket())
+            assert isinstance(await anext(made.broker.events()), port.Accepted)
+            assert len(await made.broker.open_orders()) == 2
 
     asyncio.run(play())
 

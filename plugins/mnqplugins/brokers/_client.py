@@ -35,6 +35,7 @@ class Client:
         self._login: port.Login | None = None
         self._frames: Frames | None = None
         self._events: asyncio.Queue[port.Event | None] = asyncio.Queue()
+        self._closed = False
         self._back = asyncio.Event()
         """Set while connected, and when there is no hope of it."""
         self._returning: asyncio.Task[None] | None = None
@@ -49,6 +50,8 @@ class Client:
             return
         self._stop_returning()
         lost, self._login = self._link is not None, login
+        if self._closed:
+            self._events, self._closed = asyncio.Queue(), False
         link = await self._reach(login) or await self._begin(login, settings)
         self._take(link)
         if lost:
@@ -83,7 +86,7 @@ class Client:
 
     def _take(self, link: Link) -> None:
         self._link, self._speed = link, link.greeting["speed"]
-        self._frames = self._frames or Frames(link.greeting["columns"], link.greeting["contract"])
+        self._frames = Frames(link.greeting["columns"], link.greeting["contract"])
         self.clock_is(link.greeting["now"])
         link.begin()
         self._back.set()
@@ -127,6 +130,7 @@ class Client:
         if link is not None:
             await link.close()
         self._back.set()
+        self._closed = True
         self._events.put_nowait(None)
 
     async def finish(self) -> None:

@@ -190,6 +190,6 @@ class Replay:
 
     def missed(self, after: int | None) -> list[Item]:
         """Return the bars of the slots that have closed after the one that started at `after`."""
-        first = self.tape.first
-        slots = (self.tape.slot(number) for number in range(first, self.at))
-        return [Item(slot.start, self.tape.rows(slot.number)) for slot in slots if after is None or slot.start > after]
+        first = self.tape.first if after is None else max(self.tape.number(after), self.tape.first)
+        slots = map(self.tape.slot, range(first, self.at))
+        return [Item(slot.start, self.tape.rows(slot.number)) for slot in slots]

@@ -16,11 +16,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnqplugins.brokers import _wire
 from mnqplugins.brokers._setup import Setup
 from mnqplugins.brokers._venue import Venue, Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PATIENCE = 5.0  # seconds for a newcomer to say who it is
 _GREETING = 4_096  # bytes
@@ -54,14 +57,14 @@ class Door:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def linger(self) -> None:
-        """Wait until nobody has been there for too long, or the end was asked for."""
+    async def linger(self, found: Callable[[], bool]) -> None:
+        """Wait until nobody has been there for too long, nobody can find it, or the end was asked for."""
         while not self.venue.ended.is_set():
             left = self.setup.linger - (time.monotonic() - self._left_at)
             if self.venue.visit is not None:
                 left = self.setup.linger
-            if left <= 0:
-                log("nobody came")
+            elif left <= 0 or not found():
+                log("nobody came" if left <= 0 else "its port file is gone")
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.venue.ended.wait(), min(left, 1.0))
@@ -125,6 +128,14 @@ def _publish(folder: Path, found: dict[str, Any]) -> None:
     fresh.replace(folder / _wire.PORT_FILE)
 
 
+def _published(folder: Path) -> str:
+    """Return the token of the port file, empty where there is none."""
+    try:
+        return str(json.loads((folder / _wire.PORT_FILE).read_text(encoding="utf-8"))["token"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
 async def serve(folder: Path) -> None:
     """Serve until the end."""
     setup = Setup.read(folder)
@@ -134,10 +145,11 @@ async def serve(folder: Path) -> None:
     _publish(folder, {"port": number, "token": setup.token, "pid": os.getpid()})
     log(f"listens on port {number}")
     try:
-        await door.linger()
+        await door.linger(lambda: _published(folder) == setup.token)
     finally:
         server.close()
-        (folder / _wire.PORT_FILE).unlink(missing_ok=True)
+        if _published(folder) == setup.token:
+            (folder / _wire.PORT_FILE).unlink(missing_ok=True)
         await asyncio.sleep(0.05)  # what was said last is on its way
         door.venue.stop()
         await door.shut()

@@ -204,11 +204,11 @@ class Venue:
             self.visit = None
 
     async def _run(self) -> None:
-        """Let the clock run, client or not; hours in which the market is closed take no time."""
+        """Let the clock run, client or not; hours in which the market is closed take as long as one bar."""
         while not self.replay.over:
             slot = self.replay.tape.slot(self.replay.at)
-            if slot.start > self.clock.now():
-                self.clock.set(slot.start)
+            await self.clock.until(min(slot.start, self.replay.clock + slot.close - slot.start))
+            self.clock.set(max(slot.start, self.clock.now()))
             self.replay.open()
             self._cut()
             self._tell(_wire.line({"clock": self.now()}))
