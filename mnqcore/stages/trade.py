@@ -271,9 +271,9 @@ def _keep(setup: Setup, session: Session, base: Path) -> Run:
 
 def _kept_at_last(setup: Setup, journal: Any, why: str, base: Path) -> Traded:
     """Make the run of a session that was over when its process was killed: nothing is asked of its broker any more."""
-    from mnqcore.stages.traded import keep
+    from mnqcore.stages.traded import keep, last_state
     from mnqcore.trading.assemble import remembered
 
-    memory = remembered(setup, journal)
-    run = keep(setup, memory, why, base, again=True)
-    return Traded(folder=setup.folder, why=why, state=memory.state.value, run=run)
+    state = last_state(journal)
+    run = keep(setup, remembered(setup, journal), why, base, again=True)
+    return Traded(folder=setup.folder, why=why, state=state, run=run)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import attrs
+
+from mnqcore.errors import MnqError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from mnqcore.strategy.model import Strategy
     from mnqcore.trading.assemble import Setup
     from mnqcore.trading.journal import Journal
-    from mnqcore.trading.session import Session
+    from mnqcore.trading.memory import Memory
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -75,12 +79,33 @@ def records(rows: list[dict[str, int]]) -> NDArray[np.void]:
     return found
 
 
-def keep(setup: Setup, session: Session, base: Path) -> Run:
-    """Make a run of a session that has ended, and remove its folder."""
+def keep(setup: Setup, memory: Memory, why: str, base: Path, *, again: bool = False) -> Run:
+    """Make a run of a session that has ended, and remove its folder.
+
+    `again`: a process may have been killed in the midst of this; what it had done is not done twice.
+    """
+    run = (_kept(memory, setup.strategy, base) if again else None) or _made(setup, memory, why, base)
+    memory.journal.close()
+    shutil.rmtree(setup.folder, ignore_errors=True)
+    return run
+
+
+def _kept(memory: Memory, strategy: Strategy, base: Path) -> Run | None:
+    """Return the run that was made of this session before, if there is one."""
+    from mnqcore.runs import list_runs
+
+    for run in reversed(list_runs(base)):
+        with contextlib.suppress(MnqError):  # a run that cannot be read is not this one
+            if run.strategy == strategy.name and run.manifest.get("session") == memory.journal.header.session:
+                return run
+    return None
+
+
+def _made(setup: Setup, memory: Memory, why: str, base: Path) -> Run:
     from mnqcore.runs import Draft
     from mnqcore.simulator.outcome import trade_columns, trade_table
 
-    strategy, memory = setup.strategy, session.desk.memory
+    strategy = setup.strategy
     on = course(memory.journal, strategy)
     columns = trade_columns(records(memory.books.rows), strategy.instrument)
     trades = trade_table(columns, on.times, on.contracts)
@@ -89,15 +114,13 @@ def keep(setup: Setup, session: Session, base: Path) -> Run:
     try:
         memory.journal.backup(draft.folder / memory.journal.path.name)
         kept = draft.keep(
-            metrics=_figures(setup, session, columns, on),
+            metrics=_figures(setup, memory, why, columns, on),
             tables={"trades": trades, "equity": _series(on).to_frame()},
-            manifest=_manifest(setup, on, trades),
+            manifest={**_manifest(setup, on, trades), "session": memory.journal.header.session},
         )
     except BaseException:
         draft.discard()
         raise
-    memory.journal.close()
-    shutil.rmtree(setup.folder, ignore_errors=True)
     return kept
 
 
@@ -107,12 +130,12 @@ def _series(on: Course) -> pd.Series:
     return pd.Series(on.equity, index=on.times, name="equity")
 
 
-def _figures(setup: Setup, session: Session, columns: dict[str, Any], on: Course) -> dict[str, Any]:
+def _figures(setup: Setup, memory: Memory, why: str, columns: dict[str, Any], on: Course) -> dict[str, Any]:
     from mnqcore.market.calendar import Calendar
     from mnqcore.metrics import summarise
     from mnqcore.rules import Denial
 
-    strategy, memory = setup.strategy, session.desk.memory
+    strategy, journal = setup.strategy, memory.journal
     found = summarise(
         columns,
         on.equity,
@@ -130,16 +153,22 @@ def _figures(setup: Setup, session: Session, columns: dict[str, Any], on: Course
         "denied": denied,
         "session": {
             "mode": setup.mode,
-            "ended": session.ended,
-            "state": memory.state.value,
-            "starts": memory.journal.count("start"),
+            "ended": why,
+            "state": last_state(journal),
+            "starts": journal.count("start"),
             "bars": len(on.times),
-            "odd_bars": dict(session.odd),
-            "orders": memory.journal.count("intent"),
-            "refused": memory.journal.count("denied"),
-            "alerts": memory.journal.count("alert"),
+            "odd_bars": dict(collections.Counter(event.data["verdict"] for event in journal.events(("odd-bar",)))),
+            "orders": journal.count("intent"),
+            "refused": journal.count("denied"),
+            "alerts": journal.count("alert"),
         },
     }
+
+
+def last_state(journal: Journal) -> str:
+    """Return the state that a journal's session was in at last."""
+    event = journal.last("state")
+    return "" if event is None else str(event.data["state"])
 
 
 def _manifest(setup: Setup, on: Course, trades: pd.DataFrame) -> dict[str, Any]:

@@ -93,7 +93,7 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
     clock = Clockwork(_calendar(strategy), strategy.session, size, _rolls(setup, history))
     feed = Feed(strategy.instrument, _calendar(strategy), size, history=history, trusted=setup.tape is not None)
     memory = Memory(
-        journal=journal, orders=Orders(), books=_books(strategy, clock, feed), session=journal.header.session
+        journal=journal, orders=Orders(), books=_books(strategy, _day(clock, feed)), session=journal.header.session
     )
     known = recall(memory, journal, clock.trading_day)
     desk = Desk(
@@ -134,6 +134,17 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
         limits=attrs.asdict(strategy.trade.limits),
     )
     return session
+
+
+def remembered(setup: Setup, journal: Journal) -> Memory:
+    """Return the memory of a session that has ended, from its journal alone."""
+    from mnqcore.market.bars import bar_size
+
+    strategy = setup.strategy
+    clock = Clockwork(_calendar(strategy), strategy.session, bar_size(strategy.bar_size))
+    memory = Memory(journal=journal, orders=Orders(), books=_books(strategy, 0), session=journal.header.session)
+    recall(memory, journal, clock.trading_day)
+    return memory
 
 
 def open_journal(setup: Setup) -> Journal:
@@ -245,7 +256,12 @@ def _rolls(setup: Setup, history: pd.DataFrame | None) -> list[int]:
     return sorted({roll for roll in found if roll is not None})
 
 
-def _books(strategy: Strategy, clock: Clockwork, feed: Feed) -> Books:
+def _day(clock: Clockwork, feed: Feed) -> int:
+    """Return the trading day of the newest bar, 0 before there is one."""
+    return 0 if feed.newest is None else clock.trading_day(feed.newest)
+
+
+def _books(strategy: Strategy, day: int) -> Books:
     from mnqcore.simulator import rulebook
     from mnqcore.tape.calls import size_of
 
@@ -254,7 +270,7 @@ def _books(strategy: Strategy, clock: Clockwork, feed: Feed) -> Books:
         strategy.costs.initial_balance,
         size_of=size_of(strategy.sizer, strategy.sizer.build()),
         lookback=strategy.lookback,
-        day=0 if feed.newest is None else clock.trading_day(feed.newest),
+        day=day,
     )
     books.ledger["bar"] = -1  # the first bar has yet to close
     return books
