@@ -65,7 +65,7 @@ class Session:
     request: BarRequest
     standing: Callable[[Truth], Any]
     watcher: Watcher = attrs.field(factory=Watcher)
-    commands: Callable[[Session], None] = lambda _session: None
+    commands: Callable[[Session], Awaitable[None]] | None = None
     foreign: dict[str, int] = attrs.field(factory=dict)
     number: int = -1
     truth: Truth | None = None
@@ -172,7 +172,8 @@ class Session:
             await self.carry_out(self.desk.event(self._inbox.popleft(), self.now(), time.monotonic()))
 
     async def _tick(self) -> None:
-        self.commands(self)
+        if self.commands is not None:
+            await self.commands(self)
         await self.carry_out(self.desk.tick(self.now(), time.monotonic()))
         waiting = self.desk.memory.state is State.RECONCILING
         patience = self.desk.strategy.trade.limits.reconcile_seconds
