@@ -1,12 +1,14 @@
 """The fault script of the simulated broker: read strictly; each line strikes once; queries keep telling the truth."""
 
 import re
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from mnqcore.api import port
 from mnqcore.api.port import BracketOrder, Order, Role, Status
+from mnqcore.testing.broker_cases import CASES
 from mnqcore.trading.recorded import recorded
 from mnqplugins.brokers._faults import GRAMMAR, parse
 from mnqplugins.brokers._replay import Replay, Tape, terms
@@ -377,3 +379,12 @@ def test_after_the_last_bar_exits_fill_at_its_close_and_entries_expire(tape):
 
     assert play.executions[-1].price == close - 1
     assert (play.held, play.open) == (0, {})
+
+
+def test_the_script_and_the_cases_are_documented_as_they_are():
+    page = (Path(__file__).parents[1] / "docs" / "brokers.md").read_text(encoding="utf-8")
+
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert [row for row in rows if row.startswith("| B")] == [f"| {case.number} | {case.rule} |" for case in CASES]
+    faults = rows[rows.index("| fault | what happens |") + 2 : rows.index("| case | rule |")]
+    assert faults == [f"| `{form}` | {what} |" for form, what in GRAMMAR.items()]
