@@ -318,6 +318,7 @@ class Desk:
         if execution.forced or (change is None and execution.id in memory.orders.foreign):
             what = "the broker liquidated" if execution.forced else "a fill is none of ours"
             memory.halt(f"{what}: {execution.side * execution.contracts:+d} {execution.contract}")
+            memory.ask(what)
             return
         if change is None:
             return

@@ -14,7 +14,8 @@ def leave(memory: Memory, *, bar: int, reason: int, only: str | None = None) -> 
     """Send what closes the position that our own orders made; returns whether anything is held.
 
     The exit joins the group of the stop, so that only one of the two can fill. Where an exit lives already, or entries
-    may still fill, nothing more is sent: it is asked again with whatever happens next.
+    may still fill, nothing more is sent: it is asked again with whatever happens next. Nor is more closed than the
+    broker holds.
 
     Args:
         memory: of the session.
@@ -23,8 +24,9 @@ def leave(memory: Memory, *, bar: int, reason: int, only: str | None = None) -> 
         only: the contract to leave; None leaves all.
     """
     held = memory.orders.position()
-    for contract, contracts in held.items():
-        if only is not None and contract != only:
+    for contract in held:
+        contracts = memory.closable(contract)
+        if not contracts or (only is not None and contract != only):
             continue
         if any(one.order.contract == contract for one in memory.orders.alive(Role.EXIT)):
             continue

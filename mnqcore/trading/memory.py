@@ -104,6 +104,8 @@ class Memory:
     rejections: int = 0
     sent_at: dict[str, float] = attrs.field(factory=dict)
     cancelled_at: dict[str, float] = attrs.field(factory=dict)
+    doubts: dict[str, int] = attrs.field(factory=dict)
+    """Contract -> signed contracts that the broker holds of it, where that is not what our fills made."""
     entries_sent: collections.deque[tuple[int, int]] = attrs.field(factory=lambda: collections.deque(maxlen=5_000))
     _notes: list[Entry] = attrs.field(factory=list)
     _outbox: list[Effect] = attrs.field(factory=list)
@@ -162,6 +164,17 @@ class Memory:
             risk=tracked.risk,
         )
         self.books.pending.append(fill)
+
+    def closable(self, contract: str) -> int:
+        """Return the signed contracts that may be closed: what our fills made, and no more than the broker holds.
+
+        An order that closes what is not there would open a position.
+        """
+        held = self.orders.position().get(contract, 0)
+        theirs = self.doubts.get(contract, held)
+        if held * theirs <= 0:
+            return 0
+        return min(held, theirs) if held > 0 else max(held, theirs)
 
     def next_ref(self) -> str:
         """Return a ref that was never used."""

@@ -57,7 +57,7 @@ class Protection:
 
     def lost(self, stop: Tracked, why: str, bar: int) -> None:
         """Put a stop that ended without our asking in its place again, once; the second time flatten and halt."""
-        contract, held = stop.order.contract, self.memory.orders.position().get(stop.order.contract, 0)
+        contract, held = stop.order.contract, self.memory.closable(stop.order.contract)
         if held * stop.order.side >= 0 or any(self.memory.orders.alive(Role.EXIT)) or not self.wanted:
             return
         again = any(

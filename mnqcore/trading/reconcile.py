@@ -54,10 +54,11 @@ def reconcile(
     memory = desk.memory
     memory.now, memory.mono = now, mono
     missed = _executions(desk, truth)
+    differences = compare(desk, truth.positions, adopted or {})
+    memory.doubts = {one.contract: one.broker for one in differences}
     _orders(desk, truth)
     _cancels(desk, truth)
     lost = _never_sent(desk, truth)
-    differences = compare(desk, truth.positions, adopted or {})
     memory.note(
         "reconciled",
         positions=[attrs.asdict(one) for one in truth.positions],
