@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import shutil
 import signal
 import threading
@@ -14,6 +15,7 @@ import attrs
 
 from mnqcore.errors import UsageError
 from mnqcore.stages.watching import Observers, Sitting, Voice, Watchers, ignored
+from mnqcore.trading.operator import Operator
 from mnqcore.trading.session import Watcher
 from mnqcore.trading.status import Board
 
@@ -119,8 +121,9 @@ async def _run(setup: Setup, journal: Any, audience: _Audience, base: Path) -> T
 
     session = await assemble(setup, journal, audience.watcher)
     board = audience.begin(setup, session)
+    session.commands = operator = Operator(setup.folder)
     try:
-        with _signals(session):
+        with _signals(session, operator):
             await session.run()
         session.desk.memory.now = session.now()
         if session.ended:
@@ -150,17 +153,22 @@ async def _leave(session: Session) -> None:
 
 
 @contextlib.contextmanager
-def _signals(session: Session) -> Iterator[None]:
-    """End the session by Ctrl-C, Ctrl-Break or SIGTERM as `trade.on_exit` says; at once by the second."""
+def _signals(session: Session, operator: Operator) -> Iterator[None]:
+    """End the session by Ctrl-C, Ctrl-Break or SIGTERM as `trade.on_exit` says; at once by the second.
+
+    SIGUSR1 halts it.
+    """
     if threading.current_thread() is not threading.main_thread():  # only there signals can be heard
         yield
         return
     loop = asyncio.get_running_loop()
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGUSR1") if hasattr(signal, name)]
     before = {name: signal.getsignal(getattr(signal, name)) for name in names}
 
     def heard(number: int, _frame: object) -> None:
-        loop.call_soon_threadsafe(_stop, session, signal.Signals(number).name)
+        name = signal.Signals(number).name
+        call = operator.halt if name == "SIGUSR1" else functools.partial(_stop, session)
+        loop.call_soon_threadsafe(call, name)
 
     for name in names:
         signal.signal(getattr(signal, name), heard)
