@@ -125,6 +125,8 @@ class Desk:
         memory = self._at(now, mono)
         booked = memory.books.close(row.now, row.end)
         self.last = row
+        if row.decides and memory.state is State.DEGRADED:
+            memory.turn(State.ACTIVE, "bars come again")
         taken: tuple[Decision, dict[str, Any]] | None = None
         if row.decides and not memory.books.ledger["done"][0]:
             taken = self._decide(row)
@@ -302,7 +304,7 @@ class Desk:
         elif isinstance(event, (Cancelled, Rejected, Unknown)):
             self._ended(event)
         elif isinstance(event, Charged):
-            self._charged(event)
+            memory.charged(event)
         elif isinstance(event, Disconnected):
             memory.turn(State.DISCONNECTED, event.why or "the broker cannot be reached")
         elif isinstance(event, Restored):
@@ -331,17 +333,11 @@ class Desk:
         memory.ask("a fill", whole=False)
 
     def _correct(self, change: Change) -> None:
-        """Restate what a correction changes: contracts as a fill of their own, a price as money."""
         execution, memory = change.execution, self.memory
         memory.alert("warning", f"the broker corrected a fill: {execution.id}, now {execution.contracts} contracts")
+        memory.restated(change)
         if change.contracts:
-            memory.owe(change)
             memory.halt("a fill was taken back or changed in size")
-        ticks = execution.side * (execution.price - change.before_price) * execution.contracts
-        if ticks:
-            memory.books.correct(
-                ticks * self.strategy.instrument.tick_micros, opening=change.tracked.order.role is Role.ENTRY
-            )
 
     def _doubt_fill(self, change: Change) -> None:
         """Alert a fill that cannot be, or that slipped more than expected; halt on the former (Q3, Q5)."""
@@ -358,17 +354,6 @@ class Desk:
             slipped = tracked.order.side * (execution.price - wanted)
             if slipped > limits.max_slippage_ticks:
                 self.memory.alert("warning", f"{tracked.order.ref} slipped {slipped} ticks")
-
-    def _charged(self, event: Charged) -> None:
-        """Correct the books where the broker charged something else than was reckoned."""
-        tracked = self.memory.orders.of_execution(event.execution)
-        execution = None if tracked is None else tracked.executions[event.execution]
-        if tracked is None or execution is None or execution.contracts == 0:
-            return
-        reckoned = self.memory.books.fee(execution.contracts, execution.price)
-        if event.commission != reckoned:
-            opening = tracked.order.role is Role.ENTRY
-            self.memory.books.correct(event.commission - reckoned, opening=opening)
 
     def _ended(self, event: Cancelled | Rejected | Unknown) -> None:
         memory, limits = self.memory, self.strategy.trade.limits
@@ -402,6 +387,7 @@ class Desk:
     def tick(self, now: int, mono: float) -> list[Effect]:
         """Take in that time has passed: stale bars, orders without an answer, stops that are missing."""
         memory, limits = self._at(now, mono), self.strategy.trade.limits
+        memory.mend()
         if self.last is not None and self.mode != "replay":
             due = self.clock.slot_end(self.clock.next_slot(self.last.start))
             if now > due + int(limits.max_bar_age * SECOND):

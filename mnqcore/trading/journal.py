@@ -113,6 +113,16 @@ class Journal:
         """Whether a write has failed, and none has been possible since."""
         return bool(self._trouble)
 
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be written; empty where it can."""
+        return self._trouble
+
+    @property
+    def newest(self) -> int:
+        """The number of the last event, as far as this process knows."""
+        return self._last
+
     def write(self, *entries: Entry, now: int) -> list[int]:
         """Add events as one: all of them are on the disk when this returns. Return their numbers.
 

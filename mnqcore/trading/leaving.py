@@ -40,8 +40,7 @@ def leave(memory: Memory, *, bar: int, reason: int, only: str | None = None) -> 
 
 def drop_entries(memory: Memory, why: str) -> None:
     """Ask for every entry that may still fill to be cancelled."""
-    for tracked in list(memory.orders.alive(Role.ENTRY)):
-        memory.cancel(tracked, why)
+    memory.drop_entries(why)
 
 
 def _group(memory: Memory, contract: str, side: int) -> str | None:

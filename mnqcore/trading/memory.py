@@ -23,6 +23,7 @@ from mnqcore.trading.world import SECOND
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnqcore.api.port import Charged
     from mnqcore.trading.books import Books
     from mnqcore.trading.journal import Journal
     from mnqcore.trading.orders import Change, Orders, Tracked
@@ -45,6 +46,11 @@ class Submit:
     """Send these orders as one."""
 
     bracket: BracketOrder
+
+    @property
+    def opens(self) -> bool:
+        """Whether it may open a position."""
+        return any(order.role is Role.ENTRY for order in self.bracket.orders)
 
 
 @attrs.frozen
@@ -79,7 +85,6 @@ class Closed:
 
 Effect = Submit | Cancel | Query | Alert | Closed
 """What a session wants done."""
-_REDUCING = frozenset((Role.EXIT, Role.STOP))
 _REASONS = {Role.STOP: int(ExitReason.STOP), Role.TARGET: int(ExitReason.TARGET)}
 
 
@@ -88,8 +93,10 @@ class Memory:
     """The session's memory.
 
     `session`: eight hex digits that begin its refs; `number`: of the last one used. `now`: the session's clock, UTC ns;
-    `mono`: seconds that only ever rise. `sent_at`: ref -> `mono` when it went out, while it is not answered.
-    `cancelled_at`: the same of cancellations. `entries_sent`: (time, trading day) of each entry.
+    `mono`: seconds that only ever rise. `reducing`: nothing is opened, and what is held is left, until a person resumes.
+    `cut`: the broker cannot be reached. `unsure`: why the broker must be asked before anything is opened, or left a
+    second time. `sent_at`: ref -> `mono` when it went out, while it is not answered; `cancelled_at`: the same of
+    cancellations. `entries_sent`: (time, trading day) of each entry.
     """
 
     journal: Journal
@@ -102,12 +109,17 @@ class Memory:
     now: int = 0
     mono: float = 0.0
     rejections: int = 0
+    reducing: bool = False
+    cut: bool = False
+    unsure: str = ""
     sent_at: dict[str, float] = attrs.field(factory=dict)
     cancelled_at: dict[str, float] = attrs.field(factory=dict)
     doubts: dict[str, int] = attrs.field(factory=dict)
     """Contract -> signed contracts that the broker holds of it, where that is not what our fills made."""
     entries_sent: collections.deque[tuple[int, int]] = attrs.field(factory=lambda: collections.deque(maxlen=5_000))
     _notes: list[Entry] = attrs.field(factory=list)
+    _unwritten: list[Entry] = attrs.field(factory=list)
+    _tried: int = 0  # how many of them the write held that failed
     _outbox: list[Effect] = attrs.field(factory=list)
 
     def note(self, kind: str, **data: Any) -> None:
@@ -115,21 +127,25 @@ class Memory:
         self._notes.append(Entry(kind, data))
 
     def turn(self, state: State, why: str) -> None:
-        """Change the state; HALTED is left only by `resume`."""
-        if state is self.state or (self.state is State.HALTED and state is not State.HALTED):
+        """Change the state; HALTED is left only by `resume`, and so is REDUCING for ACTIVE."""
+        self.reducing = self.reducing or state is State.REDUCING
+        if state is State.ACTIVE and self.reducing:
+            state = State.REDUCING
+        if state is self.state or self.state is State.HALTED:
             return
         self.state, self.why = state, why
         self.note("state", state=state.value, why=why)
 
     def halt(self, why: str) -> None:
-        """Open nothing any more until a person says so."""
+        """Open nothing any more until a person says so, by orders that are at work neither."""
         if self.state is not State.HALTED:
             self.turn(State.HALTED, why)
             self.alert("error", f"HALTED: {why}")
+        self.drop_entries(why)
 
     def resume(self, why: str) -> None:
         """Leave HALTED, by a person's word; everything is compared with the broker first."""
-        self.state, self.why, self.rejections = State.RECONCILING, why, 0
+        self.state, self.why, self.rejections, self.reducing = State.RECONCILING, why, 0, False
         self.note("state", state=self.state.value, why=why)
         self.ask(why)
 
@@ -164,6 +180,27 @@ class Memory:
             risk=tracked.risk,
         )
         self.books.pending.append(fill)
+
+    def charged(self, event: Charged) -> None:
+        """Correct the books where the broker charged something else than was reckoned."""
+        tracked = self.orders.of_execution(event.execution)
+        execution = None if tracked is None else tracked.executions[event.execution]
+        if tracked is None or execution is None or execution.contracts == 0:
+            return
+        reckoned = self.books.fee(execution.contracts, execution.price)
+        if event.commission != reckoned:
+            opening = tracked.order.role is Role.ENTRY
+            self.books.correct(event.commission - reckoned, opening=opening)
+
+    def restated(self, change: Change) -> None:
+        """Take in what a correction changes: contracts as a fill of their own, a price as money."""
+        execution = change.execution
+        if change.contracts:
+            self.owe(change)
+        ticks = execution.side * (execution.price - change.before_price) * execution.contracts
+        if ticks:
+            amount = ticks * int(self.books.law["tick_micros"][0])
+            self.books.correct(amount, opening=change.tracked.order.role is Role.ENTRY)
 
     def closable(self, contract: str) -> int:
         """Return the signed contracts that may be closed: what our fills made, and no more than the broker holds.
@@ -209,6 +246,11 @@ class Memory:
         if tracked.alive and tracked.cancelling and self.mono - self.cancelled_at.get(ref, -math.inf) >= patience:
             self._ask_cancel(ref)
 
+    def drop_entries(self, why: str) -> None:
+        """Ask for every entry that may still fill to be cancelled."""
+        for tracked in list(self.orders.alive(Role.ENTRY)):
+            self.cancel(tracked, why)
+
     def _ask_cancel(self, ref: str) -> None:
         self.cancelled_at[ref] = self.mono
         self._outbox.append(Cancel(ref))
@@ -228,32 +270,58 @@ class Memory:
     def commit(self) -> list[Effect]:
         """Write what was noted, and return what is to be done.
 
-        Where the journal cannot be written no order that opens is handed out: the session halts, but orders that
-        reduce, and cancellations, go on from memory.
+        An entry is handed out only while the session is ACTIVE and once its intent is written. Where the journal cannot
+        be written the session halts: orders that reduce, and cancellations, go on from memory, and what was noted is
+        kept until it can be written.
         """
-        notes, self._notes = self._notes, []
-        if notes:
-            try:
-                self.journal.write(*notes, now=self.now)
-            except JournalBroken as error:
-                self._notes = []
-                self._halt_without_journal(str(error))
+        if self.state is not State.ACTIVE:
+            self._withdraw()
+        if not self._write():
+            self.halt(f"the journal cannot be written: {self.journal.trouble}")
+            self._withdraw()
+            self._unwritten += self._notes
+            self._notes = []
         effects, self._outbox = self._outbox, []
         return effects
 
-    def _halt_without_journal(self, why: str) -> None:
-        if self.state is not State.HALTED:
-            self.state, self.why = State.HALTED, f"the journal cannot be written: {why}"
-            self._outbox.append(Alert("error", f"HALTED: {self.why}"))
-        kept: list[Effect] = []
-        for effect in self._outbox:
-            if isinstance(effect, Submit) and any(order.role not in _REDUCING for order in effect.bracket.orders):
-                for order in effect.bracket.orders:
-                    self.orders.never_sent(order.ref)
-                    self.sent_at.pop(order.ref, None)
-                continue
-            kept.append(effect)
-        self._outbox = kept
+    def mend(self) -> None:
+        """Try whether a broken journal can be written again; what it has missed is written then."""
+        if not self.journal.broken:
+            return
+        before = self.journal.newest
+        if not self.journal.retry():
+            return
+        if self.journal.newest > before:  # what seemed to fail was written
+            del self._unwritten[: self._tried]
+        self._tried = 0
+        self.alert("warning", f"the journal can be written again, {len(self._unwritten)} events late")
+
+    def _write(self) -> bool:
+        """Write what was noted, and before it what could not be written."""
+        if self.journal.broken:
+            return not self._notes
+        notes = self._unwritten + self._notes
+        try:
+            self.journal.write(*notes, now=self.now)
+        except JournalBroken:
+            self._unwritten, self._notes, self._tried = notes, [], len(notes)
+            return False
+        self._unwritten, self._notes = [], []
+        return True
+
+    def _withdraw(self) -> None:
+        """Take back entries that were about to be sent, with what goes with them."""
+        found = [one for one in self._outbox if isinstance(one, Submit) and one.opens]
+        refs = [order.ref for one in found for order in one.bracket.orders]
+        if not refs:
+            return
+        for ref in refs:
+            self.orders.never_sent(ref)
+            self.sent_at.pop(ref, None)
+        self._outbox = [
+            one for one in self._outbox if one not in found and not (isinstance(one, Cancel) and one.ref in refs)
+        ]
+        self.note("event", type="NotSent", refs=refs, why=f"the session is {self.state.value}")
 
 
 def _plain(_instance: type, _field: attrs.Attribute[Any] | None, value: Any) -> Any:
