@@ -20,7 +20,7 @@ from mnqcore.trading.memory import Alert, Cancel, Closed, Query, State, Submit
 from mnqcore.trading.reconcile import Truth, compare, reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mnqcore.api.port import Broker, Delivered, Event, LiveSource
     from mnqcore.api.values import BarRequest
