@@ -89,7 +89,9 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
         instrument=strategy.instrument, bar_size=size, session="rth" if strategy.session.rth else "full"
     )
     source = _source(broker, setup)
-    history = await _history(source, request)
+    newest = journal.last("bar")
+    dealt_with = None if newest is None else pd.Timestamp(newest.data["time"], unit="ns", tz="UTC")
+    history = await _history(source, attrs.evolve(request, end=dealt_with))
     clock = Clockwork(_calendar(strategy), strategy.session, size, _rolls(setup, history))
     feed = Feed(strategy.instrument, _calendar(strategy), size, history=history, trusted=setup.tape is not None)
     memory = Memory(
@@ -236,7 +238,7 @@ def _source(broker: Any, setup: Setup) -> Any:
 
 
 async def _history(source: Any, request: BarRequest) -> pd.DataFrame | None:
-    """Return the bars before the first that is streamed; None where there are none."""
+    """Return the bars up to `request.end`, or before the first that is streamed; None where there are none."""
     if hasattr(source, "history"):
         found: pd.DataFrame = await source.history(request)
     else:
