@@ -93,7 +93,7 @@ class Memory:
     """The session's memory.
 
     `session`: eight hex digits that begin its refs; `number`: of the last one used. `now`: the session's clock, UTC ns;
-    `mono`: seconds that only ever rise. `reducing`: nothing is opened, and what is held is left, until a person resumes.
+    `mono`: seconds that only ever rise. `reducing`: nothing is opened and all is left until a person resumes.
     `cut`: the broker cannot be reached. `unsure`: why the broker must be asked before anything is opened, or left a
     second time. `sent_at`: ref -> `mono` when it went out, while it is not answered; `cancelled_at`: the same of
     cancellations. `entries_sent`: (time, trading day) of each entry.

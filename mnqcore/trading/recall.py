@@ -43,14 +43,18 @@ def recall(memory: Memory, journal: Journal, trading_day: Callable[[int], int]) 
     """
     found = Recalled()
     for event in journal.events(_FOLDS):
-        _FOLDS[event.kind](event, memory, found)
+        fold(event, memory, found)
         if event.kind == "intent" and event.data["role"] == port.Role.ENTRY.value:
             memory.entries_sent.append((event.time, trading_day(event.time)))
-    if found.bar is not None:
-        memory.books.restore(found.bar["ledger"], found.rows)
     if memory.state is not State.HALTED:
         memory.state = State.DISCONNECTED
     return found
+
+
+def fold(event: Event, memory: Memory, found: Recalled) -> None:
+    """Take one event of a journal into memory; those before it must have been taken in."""
+    if event.kind in _FOLDS:
+        _FOLDS[event.kind](event, memory, found)
 
 
 def _bar(event: Event, memory: Memory, found: Recalled) -> None:
@@ -61,6 +65,7 @@ def _bar(event: Event, memory: Memory, found: Recalled) -> None:
     elif found.bar is not None:  # what was booked where the bars ended
         found.bar = found.bar | {"ledger": data["ledger"]}
     found.rows += data["booked"]
+    memory.books.restore(data["ledger"], found.rows)  # what is corrected later comes on top
 
 
 def _decision(event: Event, memory: Memory, found: Recalled) -> None:
@@ -129,8 +134,13 @@ def _heard(data: dict[str, Any], memory: Memory) -> None:
         tracked.acked = True
         tracked.status, tracked.contracts = port.Status(data["status"]), data["contracts"]
     else:
-        change = memory.orders.apply(event_of(data))
-        if change is not None and change.contracts:
+        heard = event_of(data)
+        change = memory.orders.apply(heard)
+        if isinstance(heard, port.Charged):
+            memory.charged(heard)
+        elif change is not None and change.corrects:
+            memory.restated(change)
+        elif change is not None and change.contracts:
             memory.owe(change)
 
 
