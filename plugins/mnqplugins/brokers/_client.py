@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +44,17 @@ class Client:
         self._clock, self._since = 0, 0.0
 
     # Connecting.
+
+    def exists(self, login: port.Login) -> bool:
+        """Whether something listens where the venue of a login said it would."""
+        found = _start.find(_start.folder_of(login))
+        if found is None:
+            return False
+        try:
+            socket.create_connection(("127.0.0.1", int(found["port"])), _AWAY).close()
+        except (OSError, ValueError, KeyError):
+            return False
+        return True
 
     async def connect(self, login: port.Login, settings: dict[str, Any]) -> None:
         """Find the venue or start it, and connect; BrokerError says why not."""

@@ -49,8 +49,11 @@ def find(folder: Path) -> dict[str, Any] | None:
 
 
 def digest(login: port.Login, settings: dict[str, Any]) -> str:
-    """Return a hash of what a venue is started with."""
-    text = Path(login.file).read_bytes()
+    """Return a hash of what a venue is started with; a file that is gone keeps nobody from a venue that runs."""
+    try:
+        text = Path(login.file).read_bytes()
+    except OSError:
+        text = b""
     said = json.dumps([login.account, login.plugins, settings], sort_keys=True).encode()
     return hashlib.sha256(text + said).hexdigest()
 

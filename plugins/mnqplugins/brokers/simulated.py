@@ -48,6 +48,10 @@ class Simulated:
         for text in self.faults:
             parse(text)
 
+    def exists(self, login: port.Login) -> bool:
+        """Whether the venue of `login.folder` is there, and its account with it: `connect` would start a new one."""
+        return self._client.exists(login)
+
     async def connect(self, login: port.Login) -> None:
         """Connect to the venue of `login.folder`, which is started if there is none; BrokerError says why not."""
         await self._client.connect(login, self._settings())
