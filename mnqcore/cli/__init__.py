@@ -26,6 +26,7 @@ COMMANDS = {
     "list": ("mnqcore.cli.list:list_pieces", "List what a strategy file can name, and its parameters"),
     "data": ("mnqcore.cli.data:data", "Check and import bars"),
     "runs": ("mnqcore.cli.runs:runs", "List, show, compare, verify and remove runs"),
+    "trade": ("mnqcore.cli.trade:trade", "Look after a running session: status, halt, resume, flatten, adopt, disown"),
     "journal": ("mnqcore.cli.journal:journal", "Show, verify and export the journal of a session"),
 }
 """command -> ("module:attribute" of its click command, one line of help)."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnqcore.cli.session_screen import lines
+from mnqcore.cli import session_report
 from mnqcore.cli.session_view import view_of
 from mnqcore.errors import RiskStop, UsageError
 
@@ -45,8 +44,9 @@ def run_session(
             )
         finally:
             view.close()
-    _finish(context, asked.plugins, found)
-    return exit_code(found)
+    code = exit_code(found)
+    _finish(context, asked.plugins, found, code)
+    return code
 
 
 def exit_code(found: Traded) -> int:
@@ -57,22 +57,30 @@ def exit_code(found: Traded) -> int:
 
 
 def _confirmed(strategy: Strategy, options: Options) -> bool:
-    """Have a person type which account may lose how much, where money is at stake; False where none is."""
-    mode_of = lambda s, o: o.mode or s.trade.mode
+    """Have a person type which account may lose how much, where money is at stake; False where none is.
 
-    if mode_of(strategy, options) != "live":
+    Raises:
+        UsageError: nobody is there to type it, or something else was typed.
+    """
+    if (options.mode or strategy.trade.mode) != "live":
         return False
+    account, most = strategy.trade.account, strategy.risk.max_loss
+    if account is None or most is None:  # the stage says what else is missing
+        return False
+    if not sys.stdin.isatty():
+        raise UsageError("live needs a person at a terminal to confirm it", next="--mode paper, or type it yourself")
+    phrase = f"{account} may lose {most:,.0f}"
+    click.echo(f"This trades money: {strategy.name} on account {account}, at most {most:,.2f} from its peak.", err=True)
+    if click.prompt(f'Type "{phrase}" to begin', default="", show_default=False, err=True).strip() != phrase:
+        raise UsageError("not confirmed: nothing was sent")
     return True
 
 
-def _finish(context: Context, plugins: Any, found: Traded) -> None:
+def _finish(context: Context, plugins: Any, found: Traded, code: int) -> None:
     from mnqcore.stages.sessions import result_of
     from mnqcore.stages.watching import ignored
 
     if found.run is not None:
         result = result_of(found)
         ignored(lambda: plugins.run_finished(result.run, result))
-    click.echo("\n".join(lines(found.status)))
-    click.echo(f"ended      {found.why}")
-    if found.run is not None:
-        click.echo(f"run        {found.run.path}")
+    session_report.show(context, found, code)

@@ -56,17 +56,6 @@ def alert_line(level: str, message: str) -> str:
     return visible(f"{_LETTERS.get(level, '')}{message}")
 
 
-def day_line(status: Document) -> str:
-    """Return a trading day in a line, for logs."""
-    day, bar = status["day"], status["bar"]
-    ended = clock(status, bar["end"], "%Y-%m-%d %H:%M") if bar else "-"
-    held = ", ".join(_held(one, status) for one in status["positions"]) or "flat"
-    return visible(
-        f"{ended} {zone_name(status['instrument']['timezone'])}  {status['state']}  {held}"
-        f"  day {dollars(day['profit'])}, {day['trades']} trades  in all {dollars(day['net'])}, {day['all_trades']} trades"
-    )
-
-
 def _head(status: Document) -> list[str]:
     bar = status["bar"]
     found = [status["strategy"], f"{status['state']} since {clock(status, status['since'])}"]

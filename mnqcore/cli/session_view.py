@@ -9,7 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from mnqcore.cli.session_screen import alert_line, day_line, lines
+from mnqcore.cli.session_screen import alert_line, lines
+from mnqcore.cli.table import dollars
+from mnqcore.stages.reports import day_text
 from mnqcore.trading.session import Watcher
 from mnqcore.trading.status import Board
 
@@ -86,23 +88,35 @@ class Screen(View):
 
 
 class Lines(View):
-    """A line for each trading day, and each alert, for logs."""
+    """A line for each trading day that is over, and each alert, for logs."""
 
-    _day: int | None = None
+    _began: tuple[int, int, int] | None = None
+    _seen: tuple[int, int, str] = (0, 0, "")
 
     def looked(self, session: Session) -> None:
-        """Say how it stands once a trading day has begun; the day before is what was last seen of it."""
+        """Say what a trading day came to once the next one has begun."""
         last = session.desk.last
         if last is None:
             return
-        day = int(last.now["day"][0])
-        if day != self._day:
-            self._day = day
-            self._board.changed(session)
-            self._show(session)
+        books = session.desk.memory.books
+        day, count = session.desk.clock.trading_day(last.start), len(books.rows)
+        if self._began is None or day != self._began[0]:
+            self._tell()
+            self._began = (day, int(books.ledger["day_equity"][0]), count)
+        self._seen = (int(books.ledger["equity"][0]), count, session.desk.memory.state.value)
 
-    def _show(self, session: Session) -> None:
-        self._say(day_line(self._board.document(session)))
+    def close(self) -> None:
+        """Say what the last day came to so far."""
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._began is None:
+            return
+        (day, before, trades), (equity, count, state) = self._began, self._seen
+        made = (equity - before) / 1_000_000
+        self._say(
+            f"{day_text(day)}  {state:<8}  day {dollars(made):>12}  trades {count - trades:>3}  in all {count:>5}"
+        )
 
 
 class Documents(View):

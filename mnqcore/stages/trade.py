@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import shutil
-import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from mnqcore.errors import UsageError
-from mnqcore.stages.watching import Observers, Sitting, Voice, Watchers, ignored
+from mnqcore.stages.audience import Audience
+from mnqcore.stages.reports import whole
+from mnqcore.stages.signals import signals
+from mnqcore.stages.watching import Voice, ignored
 from mnqcore.trading.operator import Operator
 from mnqcore.trading.session import Watcher
-from mnqcore.trading.status import Board
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mnqcore.plugins import Plugins
     from mnqcore.runs import Run
     from mnqcore.stages.options import Options
@@ -39,6 +35,7 @@ class Traded:
     """What a session came to. `run`: what was kept, None while another start goes on with the session in `folder`.
 
     `why`: why it ended or stopped. `state`: its state then. `status`: how it stood at last (`mnq.status/1`).
+    `report`: what all of it came to, over all starts.
     """
 
     folder: Path
@@ -46,6 +43,7 @@ class Traded:
     state: str
     run: Run | None = None
     status: dict[str, Any] = attrs.field(factory=dict)
+    report: dict[str, Any] = attrs.field(factory=dict)
 
     @property
     def held(self) -> dict[str, int]:
@@ -84,55 +82,32 @@ def trade(
     try:
         if ended := journal.last("end"):
             return _kept_at_last(setup, journal, ended.data["why"], base)
-        return asyncio.run(_run(setup, journal, _Audience(plugins, voice, watcher or Watcher()), base))
+        return asyncio.run(_run(setup, journal, Audience(plugins, voice, watcher or Watcher()), base))
     finally:
         voice.close()
         journal.close()
 
 
-@attrs.frozen
-class _Audience:
-    """Who is told of a session: the observers of plugins, alerts, and whoever called."""
-
-    plugins: Plugins
-    voice: Voice
-    watcher: Watcher
-
-    def begin(self, setup: Setup, session: Session) -> Board:
-        """Let a session tell all of them; returns what knows how it stands."""
-        strategy = setup.strategy
-        sitting = Sitting(
-            strategy=strategy.name,
-            digest=strategy.digest(),
-            name=f"{strategy.name}/{setup.folder.name}",
-            folder=setup.folder,
-            mode=setup.mode,
-            account=setup.account,
-        )
-        board = Board(folder=setup.folder)
-        session.watcher = Watchers([board, self.voice, Observers(self.plugins, sitting, session), self.watcher])
-        ignored(lambda: self.plugins.run_started(sitting))
-        self.voice.start()
-        return board
-
-
-async def _run(setup: Setup, journal: Any, audience: _Audience, base: Path) -> Traded:
+async def _run(setup: Setup, journal: Any, audience: Audience, base: Path) -> Traded:
     from mnqcore.trading.assemble import assemble
+    from mnqcore.trading.places import keep_access
 
+    keep_access(setup, journal.header.session)
     session = await assemble(setup, journal, audience.watcher)
-    board = audience.begin(setup, session)
+    board, reports = audience.begin(setup, session)
     session.commands = operator = Operator(setup.folder)
     try:
-        with _signals(session, operator):
+        with signals(session, operator):
             await session.run()
         session.desk.memory.now = session.now()
         if session.ended:
+            ignored(lambda: reports.report(session))
             session.desk.memory.note("end", why=session.ended)
         session.desk.memory.commit()
     finally:
         board.write(session)
         await _leave(session)
-    status = board.document(session)
+    status, report = board.document(session), whole(journal)
     run = _keep(setup, session, base) if session.ended else None
     return Traded(
         folder=setup.folder,
@@ -140,6 +115,7 @@ async def _run(setup: Setup, journal: Any, audience: _Audience, base: Path) -> T
         state=session.desk.memory.state.value,
         run=run,
         status=status,
+        report=report,
     )
 
 
@@ -150,46 +126,6 @@ async def _leave(session: Session) -> None:
         await finish()
     else:
         await session.broker.close()
-
-
-@contextlib.contextmanager
-def _signals(session: Session, operator: Operator) -> Iterator[None]:
-    """End the session by Ctrl-C, Ctrl-Break or SIGTERM as `trade.on_exit` says; at once by the second.
-
-    SIGUSR1 halts it.
-    """
-    if threading.current_thread() is not threading.main_thread():  # only there signals can be heard
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGUSR1") if hasattr(signal, name)]
-    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
-
-    def heard(number: int, _frame: object) -> None:
-        name = signal.Signals(number).name
-        call = operator.halt if name == "SIGUSR1" else functools.partial(_stop, session)
-        loop.call_soon_threadsafe(call, name)
-
-    for name in names:
-        signal.signal(getattr(signal, name), heard)
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
-
-
-def _stop(session: Session, name: str) -> None:
-    """Stop once; what is held is left with its stop, or closed first, as the strategy says."""
-    if session.stopping:
-        session.leave_now()
-        return
-    session.desk.memory.note(
-        "operator", command="stop", args={"signal": name}, answer=session.desk.strategy.trade.on_exit
-    )
-    session.stop(name)
-    if session.desk.strategy.trade.on_exit == "flatten":
-        session.flatten(name)
 
 
 def _setup(strategy: Strategy, plugins: Plugins, base: Path, options: Options, progress: Progress) -> Setup:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mnqcore.errors import MnqError
+from mnqcore.stages.reports import FOLDER as REPORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,8 @@ def _made(setup: Setup, memory: Memory, why: str, base: Path) -> Run:
     draft.begin(strategy.to_toml(), sorted((setup.folder / "plugins").glob("*.py")))
     try:
         memory.journal.backup(draft.folder / memory.journal.path.name)
+        if (setup.folder / REPORTS).is_dir():
+            shutil.copytree(setup.folder / REPORTS, draft.folder / REPORTS)
         kept = draft.keep(
             metrics=_figures(setup, memory, why, columns, on),
             tables={"trades": trades, "equity": _series(on).to_frame()},

@@ -143,7 +143,7 @@ def send(session: Path, command: str, args: dict[str, Any] | None = None) -> str
         MnqError: the folder cannot be written.
     """
     name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-    said = Command(id=name, command=command, args=args or {}, time=time.time_ns(), by=_who())
+    said = Command(id=name, command=command, args=args or {}, time=time.time_ns(), by=who())
     try:
         put(folder_of(session) / f"{name}{_COMMAND}", attrs.asdict(said))
     except OSError as error:
@@ -234,7 +234,8 @@ def _answer(path: Path) -> Answer | None:
         return None
 
 
-def _who() -> str:
+def who() -> str:
+    """Return who gives a command: user and process."""
     try:
         return f"{getpass.getuser()}, process {os.getpid()}"
     except (OSError, KeyError, ImportError):  # a user without a name

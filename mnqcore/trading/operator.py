@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 20.0
 """Seconds after which a flatten that is not done says so; it goes on all the same."""
+_RACE = 2.0
+"""Seconds that entries may take to be cancelled before what is held already is closed."""
+_GONE = "the broker holds nothing more of it, but the journal does: mnq trade disown"
 _EXITS = 3
 """Exits that may be refused before a person is told that this does not work."""
 
@@ -91,7 +94,7 @@ class Operator:
 
     async def _resume(self, session: Session, command: Command) -> Answer:
         memory = session.desk.memory
-        if memory.state is not State.HALTED:
+        if memory.state is not State.HALTED and not memory.reducing:
             return Answer(ok=True, text=f"it is not halted: {memory.state.value}")
         if self._closing is not None:
             return Answer(ok=False, text="refused: it is being flattened")
@@ -106,8 +109,8 @@ class Operator:
         """Begin to close; the answer comes when it is done."""
         if self._closing is not None:
             return Answer(ok=True, text="it is being flattened already")
-        everything = bool(command.args.get("all"))
-        if everything and (failed := await self._compared(session)):
+        everything, failed = bool(command.args.get("all")), await self._compared(session)
+        if everything and failed:
             return failed
         self._note(session, command, "everything at the broker" if everything else "what our orders made")
         effects = session.desk.halt(_why("flattened", command), *_clocks(session))
@@ -161,15 +164,19 @@ class Operator:
 
     async def _go_on(self, session: Session, closing: _Closing) -> None:
         """Take the next step out: entries first, then what is held, then its stops."""
-        orders, waited = session.desk.memory.orders, time.monotonic() - closing.began
+        memory, waited = session.desk.memory, time.monotonic() - closing.began
+        orders = memory.orders
         entries, exits = any(orders.alive(Role.ENTRY)), any(orders.alive(Role.EXIT))
-        if orders.position() and not exits and (not entries or waited > 2.0):
+        held = [contract for contract in orders.position() if memory.closable(contract)]
+        if held and not exits and (not entries or waited > _RACE):
             await self._leave(session, closing)
-        done = not orders.position() and not entries and not any(orders.alive(Role.STOP, Role.TARGET))
+        done = not held and not entries and not any(orders.alive(Role.STOP, Role.TARGET, Role.EXIT))
         done = done and await self._all_gone(session, closing)
         if done or (waited > _PATIENCE and not closing.told):
             closing.told = True
-            text = "flat; no order of ours is left" if done else "NOT FLAT YET: it goes on. mnq trade status shows how"
+            text = "NOT FLAT YET: it goes on. mnq trade status shows how"
+            if done:
+                text = _GONE if orders.position() else "flat; no order of ours is left"
             answer = Answer(ok=done, text=f"{text}. {protection(session)}", found=compared(session))
             self._inbox.answer(closing.command, answer)
         if done:

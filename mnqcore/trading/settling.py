@@ -50,9 +50,7 @@ def table(
             "journal": None if journal is None else journal.get(name, 0),
             "broker": broker.get(name, 0),
             "left_alone": foreign.get(name, 0),
-            "beyond": None
-            if journal is None
-            else broker.get(name, 0) - foreign.get(name, 0) - journal.get(name, 0),
+            "beyond": None if journal is None else broker.get(name, 0) - foreign.get(name, 0) - journal.get(name, 0),
         }
         for name in names
     ]
