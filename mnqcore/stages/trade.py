@@ -164,26 +164,39 @@ def _mind(
     from mnqcore.stages.prepare import prepare
     from mnqcore.trading.assemble import Brain
 
-    model = _model(strategy, plugins, base, options) if strategy.learns else None
+    chosen = brain(strategy, plugins, base, options.model) if strategy.learns else None
     tape = prepare(strategy, progress, cache=base / SEEN).tape if mode == "replay" else None
-    if model is None:
-        return tape, Brain(), None
+    return (tape, Brain(), None) if chosen is None else (tape, *chosen)
+
+
+def brain(
+    strategy: Strategy, plugins: Plugins, base: Path, name: str | Path | None, sha256: str | None = None
+) -> tuple[Brain, str]:
+    """Return what chooses for a strategy that learns, and the first bar that its model was not made with.
+
+    `name`: of a run, or its directory. `sha256`: of the model; the run's newest where none is given.
+
+    Raises:
+        UsageError: there is no such run or model, or it was trained on something else than the strategy says.
+    """
     from mnqcore.agent.runner import decider
-
-    brain = Brain(scaler=model.scaler, decide=decider(model.learner, strategy.lookback), sha256=model.sha256)
-    return tape, brain, model.facts.test_start
-
-
-def _model(strategy: Strategy, plugins: Plugins, base: Path, options: Options) -> Any:
     from mnqcore.runs import open_run
     from mnqcore.stages.learning import of_run
     from mnqcore.stages.models import refuse_other
+    from mnqcore.trading.assemble import Brain
 
-    if options.model is None:
+    if name is None:
         raise UsageError(f"agent '{strategy.agent.use}' must be trained before it can trade", next="--model RUN")
-    models = of_run(open_run(options.model, base), plugins).candidates[0].models
+    run = open_run(name, base)
+    models = of_run(run, plugins).candidates[0].models
     refuse_other(models, strategy)
-    return models[-1]
+    model = next((one for one in reversed(models) if sha256 in (None, one.sha256)), None)
+    if model is None:
+        found = ", ".join(one.sha256[:8] for one in models)
+        raise UsageError(f"{run.name} holds no model of sha {str(sha256)[:8]}", found=found, where=str(run.path))
+    decide = decider(model.learner, strategy.lookback)
+    made = Brain(scaler=model.scaler, decide=decide, sha256=model.sha256, run=run.name)
+    return made, model.facts.test_start
 
 
 def _starting(strategy: Strategy, start: str | None) -> Strategy:

@@ -191,5 +191,5 @@ def _manifest(setup: Setup, on: Course, trades: pd.DataFrame) -> dict[str, Any]:
             "synthetic": bool(getattr(strategy.data.cls, "synthetic", False)),
         },
         "hashes": {"trades": sha256_of(trades), "equity": sha256_of(_series(on).to_frame())},
-        "model": None if not setup.brain.sha256 else {"sha256": setup.brain.sha256},
+        "model": None if not setup.brain.sha256 else {"sha256": setup.brain.sha256, "run": setup.brain.run},
     }

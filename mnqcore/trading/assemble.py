@@ -34,17 +34,27 @@ if TYPE_CHECKING:
     from mnqcore.strategy.model import Strategy
     from mnqcore.tape import Tape
     from mnqcore.tape.scaler import Scaler
+    from mnqcore.trading.desk import Mind
     from mnqcore.trading.journal import Journal
     from mnqcore.trading.reconcile import Truth
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Brain:
-    """What chooses: None of it for a rule. `scaler` and `decide` of a model; `sha256` of its manifest."""
+    """What chooses: None of it for a rule.
+
+    `scaler` and `decide` of a model; `sha256` of its manifest; `run`: name of the run that it was taken from.
+    """
 
     scaler: Scaler | None = None
     decide: Callable[[Any, Any], int] | None = None
     sha256: str = ""
+    run: str = ""
+
+    @property
+    def mind(self) -> Mind:
+        """What is asked for an action."""
+        return Rule() if self.decide is None else Learned(self.decide)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -92,12 +102,13 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
     newest = journal.last("bar")
     dealt_with = None if newest is None else pd.Timestamp(newest.data["time"], unit="ns", tz="UTC")
     history = await _history(source, attrs.evolve(request, end=dealt_with))
-    clock = Clockwork(_calendar(strategy), strategy.session, size, _rolls(setup, history))
+    clock = Clockwork(_calendar(strategy), strategy.session, size, known_rolls(strategy, setup.tape, history))
     feed = Feed(strategy.instrument, _calendar(strategy), size, history=history, trusted=setup.tape is not None)
     memory = Memory(
-        journal=journal, orders=Orders(), books=_books(strategy, _day(clock, feed)), session=journal.header.session
+        journal=journal, orders=Orders(), books=new_books(strategy, _day(clock, feed)), session=journal.header.session
     )
     known = recall(memory, journal, clock.trading_day)
+    _refuse_other_model(setup, known)
     desk = Desk(
         strategy=strategy,
         mode=setup.mode,
@@ -108,7 +119,7 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
             wanted=getattr(strategy.bracket.cls, "protects", True),
             patience=strategy.trade.limits.uncovered_seconds,
         ),
-        mind=Rule() if setup.brain.decide is None else Learned(setup.brain.decide),
+        mind=setup.brain.mind,
     )
     last = feed.newest if known.bar is None else known.bar["time"]
     session = Session(
@@ -132,10 +143,21 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
         versions=setup.versions,
         digest=strategy.digest(),
         model=setup.brain.sha256 or None,
+        model_run=setup.brain.run or None,
         settings={name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
         limits=attrs.asdict(strategy.trade.limits),
     )
     return session
+
+
+def _refuse_other_model(setup: Setup, known: Recalled) -> None:
+    if known.starts and known.model != setup.brain.sha256:
+        raise UsageError(
+            "this session was begun with another model",
+            where=str(setup.folder),
+            found=f"sha {known.model[:8]}, now {setup.brain.sha256[:8]}",
+            next="go on with the old one, or end it: mnq trade flatten, then remove the folder",
+        )
 
 
 def remembered(setup: Setup, journal: Journal) -> Memory:
@@ -144,7 +166,7 @@ def remembered(setup: Setup, journal: Journal) -> Memory:
 
     strategy = setup.strategy
     clock = Clockwork(_calendar(strategy), strategy.session, bar_size(strategy.bar_size))
-    memory = Memory(journal=journal, orders=Orders(), books=_books(strategy, 0), session=journal.header.session)
+    memory = Memory(journal=journal, orders=Orders(), books=new_books(strategy, 0), session=journal.header.session)
     recall(memory, journal, clock.trading_day)
     return memory
 
@@ -246,13 +268,16 @@ async def _history(source: Any, request: BarRequest) -> pd.DataFrame | None:
     return found if len(found) else None
 
 
-def _rolls(setup: Setup, history: pd.DataFrame | None) -> list[int]:
-    """Return when the lead changes, as far as that is known beforehand, UTC ns."""
-    if setup.tape is not None:
-        return list(setup.tape.market.changes)
+def known_rolls(strategy: Strategy, tape: Tape | None, history: pd.DataFrame | None) -> list[int]:
+    """Return when the lead changes, as far as that is known beforehand, UTC ns.
+
+    `tape`: of all bars, for a replay, else None. `history`: the bars before a start, None if there are none.
+    """
+    if tape is not None:
+        return list(tape.market.changes)
     if history is None or "contract" not in history:
         return []
-    calendar = _calendar(setup.strategy)
+    calendar = _calendar(strategy)
     names = history["contract"].unique()
     found = [next_roll(str(name), history.index[-1].year, calendar) for name in names]
     return sorted({roll for roll in found if roll is not None})
@@ -263,7 +288,8 @@ def _day(clock: Clockwork, feed: Feed) -> int:
     return 0 if feed.newest is None else clock.trading_day(feed.newest)
 
 
-def _books(strategy: Strategy, day: int) -> Books:
+def new_books(strategy: Strategy, day: int) -> Books:
+    """Return the books that a session begins with; `day`: the trading day of the newest bar before, 0 if none."""
     from mnqcore.simulator import rulebook
     from mnqcore.tape.calls import size_of
 

@@ -22,7 +22,7 @@ class Recalled:
 
     `bar`: data of the newest bar, None before the first; `rows`: all round trips. `starts`: how often the session was
     started. `foreign`: contract -> contracts at the broker that a person told us to leave alone. `anchor`: data of the
-    newest anchor. `ended`: the session is over.
+    newest anchor. `model`: sha256 of the one that chooses, empty for a rule. `ended`: the session is over.
     """
 
     bar: dict[str, Any] | None = None
@@ -30,6 +30,7 @@ class Recalled:
     starts: int = 0
     foreign: dict[str, int] = attrs.field(factory=dict)
     anchor: dict[str, Any] | None = None
+    model: str = ""
     ended: bool = False
 
 
@@ -93,6 +94,7 @@ def _state(event: Event, memory: Memory, found: Recalled) -> None:
 
 def _start(event: Event, memory: Memory, found: Recalled) -> None:
     found.starts += 1
+    found.model = event.data.get("model") or ""
 
 
 def _anchor(event: Event, memory: Memory, found: Recalled) -> None:
