@@ -301,7 +301,8 @@ class Broker(Protocol):
     """Executes orders. Queries raise BrokerError where the broker does not answer: silence is never "none".
 
     All methods are called from one asyncio loop. A broker that delivers bars as well has `stream`, as a data source
-    does, and then its clock is `now`.
+    does, and then its clock is `now`. One that replays the bars of the strategy's data source and fills by the rules of
+    the simulator has the class attribute `replays = True`: not one of its fills may differ from a backtest's.
     """
 
     async def connect(self, login: Login) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "data": ("mnqcore.cli.data:data", "Check and import bars"),
     "runs": ("mnqcore.cli.runs:runs", "List, show, compare, verify and remove runs"),
     "trade": ("mnqcore.cli.trade:trade", "Look after a running session: status, halt, resume, flatten, adopt, disown"),
+    "parity": ("mnqcore.cli.parity:parity", "Prove that what a session did is what the backtester does"),
     "journal": ("mnqcore.cli.journal:journal", "Show, verify and export the journal of a session"),
 }
 """command -> ("module:attribute" of its click command, one line of help)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mnqcore import param, plugin, port, state
 from mnqplugins.brokers._client import Client
@@ -26,6 +26,9 @@ class Simulated:
 
     Its clock is the replay's. With `speed = "max"` it stands between two bars until the next is asked for.
     """
+
+    replays: ClassVar[bool] = True
+    """Its bars are those of the strategy's data source, and fills follow the rules of the simulator."""
 
     speed: str = param("max", help='"max" = a bar whenever the session is ready; "60x" = sixty times real time')
     slippage_ticks: int | None = param(
