@@ -170,6 +170,9 @@ class Replayed:
 
     def _check(self, row: Seen) -> None:
         alone = Table.of(self.strategy, computed(self.strategy, self.delivered()), self.table.clock, self.scaler)
+        times = alone.tape.market.orders["time"]
+        if not np.array_equal(times, self.table.tape.market.orders["time"][: len(times)]):
+            return  # bars that were never delivered are no plugin's fault
         again = alone.row(row.start, row.number)
         differing = [name for name, one, other in _compared(self.table, row, again) if not _same(one, other)]
         if differing:
