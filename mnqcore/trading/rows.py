@@ -35,6 +35,10 @@ CHECKED = 500
 """In a replay one bar of so many is computed again from the bars before it alone."""
 
 
+class NoBar(DataError):
+    """The series has no bar of a start: what was delivered then is of another contract than the one that leads."""
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Seen(Row):
     """A row with what its agent needs: `action` of a rule, `window` float32 (lookback, n) of a learner."""
@@ -111,11 +115,11 @@ class Table:
         """Return the row of a bar, as the session's bar `number`.
 
         Raises:
-            DataError: the series has no bar of that start.
+            NoBar: the series has no bar of that start.
         """
         at = self.places.get(start)
         if at is None:
-            raise DataError("the series has no bar of this start", found=str(np.datetime64(start, "ns")))
+            raise NoBar("the series has no bar of this start", found=str(np.datetime64(start, "ns")))
         market = self.tape.market
         now = market.tape[at : at + 1].copy()
         # Days are told apart by a number that no anchor changes, and a roll ahead shows in the clock alone.
@@ -160,7 +164,7 @@ class Replayed:
         """Return a bar's row.
 
         Raises:
-            DataError: the venue delivered a bar that the data source did not.
+            NoBar: the series has none of that start.
             PluginError: a plugin says something else of the bar once it knows no later one.
         """
         row = self.table.row(start, number)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mnqcore.api.port import Role
-from mnqcore.errors import BrokerError, DataError, MnqError
+from mnqcore.errors import BrokerError, MnqError
 from mnqcore.trading.feed import Verdict
 from mnqcore.trading.memory import Alert, Cancel, Closed, Query, State, Submit
 from mnqcore.trading.reconcile import Truth, compare, reconcile
+from mnqcore.trading.rows import NoBar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -203,7 +204,8 @@ class Session:
     async def _new_bar(self, start: int) -> None:
         try:
             row = self.rows.row(start, self.number + 1)
-        except DataError:  # bars of another contract than the one that leads
+        except NoBar:
+            await self.carry_out(self.desk.silent(start, self.now(), time.monotonic()))
             return
         except MnqError as error:
             await self.carry_out(
