@@ -62,7 +62,7 @@ def _head(status: Document) -> list[str]:
     if bar is None:
         return [*found, "no bar yet"]
     age = (_utc(status["time"]) - _utc(bar["end"])).total_seconds()
-    return [*found, f"bar {clock(status, bar['end'], '%Y-%m-%d %H:%M')} closed {_span(age)} ago"]
+    return [*found, f"bar {clock(status, bar['end'], '%m-%d %H:%M')} closed {_span(age)} ago"]
 
 
 def _position(status: Document) -> list[str]:

@@ -113,8 +113,7 @@ def flatten(context: Context, name: str | None, everything: bool, take_over: boo
     if not found.ok:
         raise BrokerError(found.text, next="close it at the broker itself; docs/trading.md says how")
     click.echo("\n".join(comparison(found.found)), err=context.format == "json")
-    rest = [row for row in found.found["positions"] if row["beyond"] or row["left_alone"]]
-    everything, refused = beyond_too(rest, everything)
+    everything, refused = beyond_too(found.found, everything)
     answer = _said(place, "flatten", {"all": everything})
     if answer is None:
         raise _silent(place)
@@ -142,14 +141,17 @@ def disown(context: Context, name: str | None, contract: str | None, yes: bool) 
     return _settle(context, name, "disown", contract, yes)
 
 
-def beyond_too(rest: list[dict[str, Any]], everything: bool) -> tuple[bool, bool]:
+def beyond_too(found: dict[str, Any], everything: bool) -> tuple[bool, bool]:
     """Return whether to close what is not the session's, too, and whether that was refused: nobody was there to ask."""
-    if everything or not rest:
+    from mnqcore.trading.settling import others
+
+    held = ", ".join(f"{others(row):+d} {row['contract']}" for row in found["positions"] if others(row))
+    if everything or not held:
         return everything, False
-    held = ", ".join(f"{row['broker']:+d} {row['contract']}" for row in rest)
+    known = "not the session's" if found["journal"] else "perhaps the session's: its journal cannot be read"
     if sys.stdin.isatty():
-        return click.confirm(f"not all of that is the session's: close everything ({held})?", err=True), False
-    click.echo(f"not touched: what is not the session's of {held}. --all closes it too  (exit 2)", err=True)
+        return click.confirm(f"{held} is {known}. Close everything?", err=True), False
+    click.echo(f"not touched: {held} is {known}. --all closes it too  (exit 2)", err=True)
     return False, True
 
 

@@ -56,13 +56,15 @@ def flatten(context: Context, place: Place, everything: bool) -> int:
         answers = await direct.answers()
         found = direct.compared(answers)
         click.echo("\n".join([*_head(place, direct, answers), *comparison(found)]), err=context.format == "json")
-        rest = [row for row in found["positions"] if row["broker"] and (row["beyond"] != 0 or row["left_alone"])]
-        wanted, refused = beyond_too(rest, everything)
+        wanted, refused = beyond_too(found, everything)
         direct.tell = lambda text: click.echo(text, err=True)
         done = await direct.flatten(wanted, who())
         after = await direct.answers()
         guard = direct.protection(after)
-        code = printed(context, done, f"{'closed' if done else 'NOT CLOSED YET'}. {guard}", direct.compared(after))
+        what = (
+            "nothing of it was touched" if refused and direct.known is None else "closed" if done else "NOT CLOSED YET"
+        )
+        code = printed(context, done, f"{what}. {guard}", direct.compared(after))
         return 2 if refused and code == 0 else code
 
     return _with_broker(context, place, close)

@@ -35,7 +35,7 @@ def printed(context: Context, ok: bool, text: str, found: dict[str, Any] | None 
 def comparison(found: dict[str, Any]) -> list[str]:
     """Return what journal and broker hold, side by side."""
     if not found["positions"]:
-        held = "nothing is held, by journal and broker"
+        held = f"nothing is held, by {'journal and broker' if found['journal'] else 'the broker'}"
         return [f"{held}; orders at the broker: {len(found['orders'])}" if found["orders"] else held]
     rows = [
         [row["contract"] or "-", *(_signed(row[key]) for key in ("journal", "broker", "left_alone", "beyond"))]

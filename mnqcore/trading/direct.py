@@ -120,7 +120,7 @@ class Direct:
         for contract, number in owned.items():
             theirs = answers.held.get(contract, 0) - (self.known.foreign.get(contract, 0) if self.known else 0)
             if number * theirs > 0:
-                found[contract] = min(number, theirs) if number > 0 else max(number, theirs)
+                found[contract] = min(number, theirs, key=abs)
         return found
 
     async def flatten(self, everything: bool, by: str) -> bool:
@@ -131,12 +131,18 @@ class Direct:
         self._write("operator", command="flatten", args={"all": everything, "by": by}, answer="at the broker itself")
         self._write("state", state=State.HALTED.value, why="flattened by a person")
         answers = await self._without_entries()
-        wanted = dict(answers.held) if everything else self.ours(answers)
-        left = {name: number - wanted.get(name, 0) for name, number in answers.held.items()}
-        await self._close(answers, wanted)
+        ours = self.ours(answers)
+        names = sorted({*answers.held, *ours})
+        rest = {name: answers.held.get(name, 0) - ours.get(name, 0) for name in names}
+        for name in names:
+            await self._close(answers, name, ours.get(name, 0), rest[name] if everything else 0)
+        left = dict.fromkeys(names, 0) if everything else rest
         done = await self._gone(left)
         if done:
             await self._cancel_stops(everything or not any(left.values()))
+        if done and everything and self.known is not None and self.known.foreign:
+            self._write("operator", command="flatten", args={"by": by}, answer="nothing is left alone", foreign={})
+            self.known.foreign = {}
         return done
 
     async def _without_entries(self) -> Answers:
@@ -154,19 +160,17 @@ class Direct:
                 return answers
             await asyncio.sleep(_PAUSE)
 
-    async def _close(self, answers: Answers, wanted: dict[str, int]) -> None:
-        ours = self.ours(answers)
-        for contract, number in wanted.items():
-            waiting = [one for one in answers.open_orders if one.contract == contract and one.role is Role.EXIT]
-            left = number + sum(one.side * (one.contracts - one.filled) for one in waiting)
-            if waiting:
+    async def _close(self, answers: Answers, contract: str, own: int, rest: int) -> None:
+        """Send what closes a position, but for what orders do that are at the broker already."""
+        exits = [one for one in answers.open_orders if one.contract == contract and one.role is Role.EXIT]
+        for part, order, is_that in (
+            (own, self._exit, lambda one: not one.ref.startswith(settling.BEYOND)),
+            (rest, self._beyond, lambda one: one.ref.startswith(settling.BEYOND)),
+        ):
+            if any(is_that(one) for one in exits):
                 self.tell(f"an order that closes {contract or 'it'} is at the broker already")
-            if left * number <= 0:
-                continue
-            own = ours.get(contract, 0) if not waiting else 0
-            for part, order in ((own, self._exit), (left - own, self._beyond)):
-                if part:
-                    await self._submit(order(answers, contract, part))
+            elif part:
+                await self._submit(order(answers, contract, part))
 
     def _exit(self, answers: Answers, contract: str, number: int) -> Order:
         """Return the exit of what the journal owns, in the group of its stop."""

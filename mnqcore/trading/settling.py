@@ -54,7 +54,8 @@ def table(
         }
         for name in names
     ]
-    return {"positions": [row for row in rows if any(row[key] for key in ("journal", "broker"))], "orders": orders}
+    shown = [row for row in rows if any(row[key] for key in ("journal", "broker", "left_alone"))]
+    return {"positions": shown, "orders": orders, "journal": journal is not None}
 
 
 def beyond(session: Session) -> list[Difference]:
@@ -166,16 +167,23 @@ def _remember(memory: Memory, order: Order, bar: int) -> None:
     memory.orders.mark_sent([order.ref])
 
 
+def others(row: dict[str, Any]) -> int:
+    """Return signed contracts of a row of `table` that are at the broker, are not ours, and were not left alone."""
+    theirs, journal = row["broker"] - row["left_alone"], row["journal"] or 0
+    own = 0 if journal * theirs <= 0 else min(journal, theirs, key=abs)
+    return int(theirs - own)
+
+
 async def close_beyond(session: Session, command: Command) -> None:
     """Close what the broker holds that our orders did not make; an order for it that lives is not sent again."""
     memory, truth = session.desk.memory, session.truth
     assert truth is not None
-    ours = memory.orders.position()
-    for one in truth.positions:
-        extra = one.contracts - ours.get(one.contract, 0)
-        waits = any(each.ref.startswith(BEYOND) and each.contract == one.contract for each in truth.open_orders)
-        if extra and not waits:
-            await _close_one(session, one.contract, extra)
+    theirs = {one.contract: one.contracts for one in truth.positions}
+    waiting = {one.contract for one in truth.open_orders if one.ref.startswith(BEYOND)}
+    for contract in sorted({*theirs, *session.foreign} - waiting):
+        extra = theirs.get(contract, 0) - memory.closable(contract)
+        if extra:
+            await _close_one(session, contract, extra)
     if session.foreign:
         memory.note("operator", command="flatten", args={"by": command.by}, answer="nothing is left alone", foreign={})
         session.foreign.clear()
