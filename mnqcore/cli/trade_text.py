@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from mnqcore.cli.journal_text import visible
 from mnqcore.cli.session_screen import lines
-from mnqcore.cli.table import columns
+from mnqcore.cli.table import WIDTH, columns
 
 if TYPE_CHECKING:
     from mnqcore.cli.context import Context
@@ -26,7 +27,7 @@ def printed(context: Context, ok: bool, text: str, found: dict[str, Any] | None 
     if context.format == "json":
         context.print_json("mnq.trade/1", {"ok": ok, "text": text, **(found or {})})
     else:
-        click.echo(visible(text))
+        click.echo("\n".join(textwrap.wrap(visible(text), WIDTH, break_long_words=False)))
         if not ok and found and found.get("positions"):
             click.echo("\n".join(comparison(found)))
     return 0 if ok else 1

@@ -68,7 +68,9 @@ def cover(
     """
     held = {contract: contracts for contract, contracts in held.items() if contracts}
     if not held:
-        return Cover(level=FLAT, text=f"nothing to protect{_doubtful(doubt)}")
+        stray = [f"stop {_price(one.price, costs.instrument)}{_id(one)}" for one in stops if one.working]
+        more = f", but {', '.join(stray)} is still at work: filled, it would open a position" if stray else ""
+        return Cover(level=FLAT, text=f"nothing to protect{more}{_doubtful(doubt)}")
     shown, worst, bare = [], 0.0, []
     for contract, contracts in held.items():
         own = [one for one in stops if one.contract == contract and one.side * contracts < 0]

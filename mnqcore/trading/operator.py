@@ -170,6 +170,8 @@ class Operator:
         held = [contract for contract in orders.position() if memory.closable(contract)]
         if held and not exits and (not entries or waited > _RACE):
             await self._leave(session, closing)
+        elif not held and not exits and not entries:
+            await self._drop_stops(session)
         done = not held and not entries and not any(orders.alive(Role.STOP, Role.TARGET, Role.EXIT))
         done = done and await self._all_gone(session, closing)
         if done or (waited > _PATIENCE and not closing.told):
@@ -200,6 +202,14 @@ class Operator:
         if closing.exits < _EXITS:
             closing.exits += 1
             await _carry(session, session.desk.flatten(_why("flattened", closing.command), *_clocks(session)))
+
+    async def _drop_stops(self, session: Session) -> None:
+        """Cancel what would open a position, now that nothing is held."""
+        memory = session.desk.memory
+        memory.now, memory.mono = _clocks(session)
+        for one in list(memory.orders.alive(Role.STOP, Role.TARGET)):
+            memory.cancel(one, "nothing is held any more")
+        await _carry(session, memory.commit())
 
     def _note(self, session: Session, command: Command, answer: str) -> None:
         """Have the journal hold what was wanted before anything of it is done."""

@@ -139,7 +139,8 @@ def protection(session: Session) -> Cover:
     costs = Costs(instrument=desk.strategy.instrument, fee=2 * desk.memory.books.fee(1, _price_now(session)) / _MICRO)
     stops = [_stop(session, one) for one in orders.alive(Role.STOP)]
     broker = desk.strategy.trade.broker.use
-    return cover(orders.position(), averages(session), stops, costs, broker, doubt=_doubt(session))
+    held = {contract: desk.memory.closable(contract) for contract in orders.position()}
+    return cover(held, averages(session), stops, costs, broker, doubt=_doubt(session))
 
 
 def averages(session: Session) -> dict[str, float]:
