@@ -6,10 +6,11 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export GOMP_SPINCOUNT = 0
 
-.PHONY: help demo env test lint types layers tests proofs bench clean
+.PHONY: help demo session env test lint types layers tests proofs bench clean
 
 help:
 	@echo "make demo    make the environment, train a small model on made bars and test it"
+	@echo "make session trade two weeks of made bars in a session, and prove it equal to the backtester"
 	@echo "make test    format, lint, types, layers and tests"
 	@echo "make proofs  the slower proofs"
 	@echo "make bench   the benchmark table (makes an environment of its own for the peers)"
@@ -29,6 +30,10 @@ env: $(VENV)/.installed-dev
 
 demo: $(VENV)/.installed
 	$(BIN)/mnq run strategies.toml -s learn --stage train,backtest
+
+session: $(VENV)/.installed
+	$(BIN)/mnq run strategies.toml -s session --stage trade --mode replay
+	$(BIN)/mnq parity session
 
 test: lint types layers tests
 
