@@ -118,6 +118,7 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
             memory=memory,
             wanted=getattr(strategy.bracket.cls, "protects", True),
             patience=strategy.trade.limits.uncovered_seconds,
+            stuck=strategy.trade.limits.stop_seconds,
         ),
         mind=setup.brain.mind,
     )
@@ -216,7 +217,6 @@ def standing(setup: Setup, clock: Clockwork, truth: Truth) -> Standing:
     paper = setup.mode != "live"
     return Standing(
         available=None if setup.mode == "replay" else account.available,
-        skew=0.0,
         days_left=min(
             (_days_left(clock, facts.last_day, account.time) for facts in truth.facts if facts.last_day), default=None
         ),

@@ -125,6 +125,7 @@ class Desk:
         memory = self._at(now, mono)
         booked = memory.books.close(row.now, row.end)
         self.last = row
+        self.protection.touch(row.contract, row.prices)
         if row.decides and memory.state is State.DEGRADED:
             memory.turn(State.ACTIVE, "bars come again")
         taken: tuple[Decision, dict[str, Any]] | None = None
@@ -266,6 +267,7 @@ class Desk:
             contract_complaint=standing.contract_complaint,
             account_complaint=standing.account_complaint,
             unsettled=sum(one.status is Status.UNKNOWN for one in orders.unsettled()),
+            reconciled=not (memory.unsure or self.doubted),
             journal=not memory.journal.broken,
             model_complaint=standing.model_complaint,
         )
@@ -296,18 +298,26 @@ class Desk:
         memory = self.memory
         if isinstance(event, Filled) and memory.orders.heard(event.execution):
             return False
+        ref = event.execution.ref if isinstance(event, Filled) else getattr(event, "ref", "")
+        tracked = memory.orders.by_ref.get(ref)
+        over, given_up = tracked is not None and tracked.status.ended, tracked is not None and tracked.given_up
         memory.note("event", type=type(event).__name__, **_fields(event))
         change = memory.orders.apply(event)
-        memory.sent_at.pop(getattr(event, "ref", ""), None)
+        memory.sent_at.pop(ref, None)
+        if tracked is not None and given_up and not tracked.given_up:
+            memory.halt(f"{ref} was given up, and the broker has it")
         if isinstance(event, Filled):
             self._filled(event, change)
         elif isinstance(event, (Cancelled, Rejected, Unknown)):
-            self._ended(event)
+            if given_up or not over:
+                self._ended(event)
         elif isinstance(event, Charged):
             memory.charged(event)
         elif isinstance(event, Disconnected):
+            memory.cut = True
             memory.turn(State.DISCONNECTED, event.why or "the broker cannot be reached")
         elif isinstance(event, Restored):
+            memory.cut = False
             memory.turn(State.RECONCILING, "the broker can be reached again")
             memory.ask("restored")
         elif isinstance(event, Warned):
@@ -362,6 +372,9 @@ class Desk:
             return
         why = " ".join(part for part in (event.code, event.why) if part) or type(event).__name__.lower()
         role = tracked.order.role
+        if role in (Role.ENTRY, Role.EXIT):  # it may have filled before
+            memory.unsure = f"{event.ref} has ended: {why}"
+            memory.ask(memory.unsure)
         if isinstance(event, Unknown):
             memory.alert("warning", f"it is not known how {event.ref} stands: {why}")
             memory.ask(f"{event.ref} is unknown")
@@ -369,7 +382,7 @@ class Desk:
             memory.rejections += 1
             memory.alert("warning", f"the broker rejected {role.value} {event.ref}: {why}")
             if role is Role.STOP:
-                self.protection.refused(why, self.newest())
+                self.protection.refused(tracked, why, self.newest())
             if memory.rejections >= limits.max_rejections:
                 memory.halt(f"{memory.rejections} orders in a row were rejected: {why}")
         elif role is Role.STOP and not tracked.cancelling and tracked.filled < tracked.contracts:
@@ -391,7 +404,8 @@ class Desk:
         if self.last is not None and self.mode != "replay":
             due = self.clock.slot_end(self.clock.next_slot(self.last.start))
             if now > due + int(limits.max_bar_age * SECOND):
-                memory.turn(State.DEGRADED, "no bar has come")
+                if memory.state in (State.ACTIVE, State.REDUCING):
+                    memory.turn(State.DEGRADED, "no bar has come")
                 missed = self.clock.slots_between(self.last.start, now - int(limits.max_bar_age * SECOND))
                 self._obey_clock(missed[-1] if missed else self.last.start)
         self._chase(limits.ack_seconds)
@@ -409,6 +423,7 @@ class Desk:
             elif asked > self.strategy.trade.limits.queries:
                 memory.sent_at.pop(ref)
                 tracked.status = Status.UNKNOWN
+                memory.note("event", type="Unknown", ref=ref, time=memory.now, code="silence", why="it never answered")
                 memory.halt(f"the broker never answered to {ref}")
             elif asked > 0:
                 memory.ask(f"no answer to {ref}")
@@ -444,6 +459,8 @@ class Desk:
 
     def sent(self, refs: list[str]) -> None:
         """Note that orders left; it is written with whatever comes next."""
+        for ref in refs:
+            self.memory.orders.by_ref[ref].left = True
         self.memory.note("sent", refs=refs)
 
     def flatten(self, why: str, now: int, mono: float) -> list[Effect]:
@@ -465,6 +482,10 @@ class Desk:
         """Go on after a halt, by a person's word, once broker and journal agree."""
         memory = self._at(now, mono)
         self.failures = 0
+        for one in memory.orders.unsettled():
+            if one.status is Status.UNKNOWN and not one.acked:  # a person has looked: what the broker lacks is not there
+                one.status, one.left = Status.PENDING, False
+                memory.sent_at[one.order.ref] = mono
         memory.resume(why)
         return memory.commit()
 

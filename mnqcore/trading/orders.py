@@ -39,8 +39,9 @@ class Tracked:
     """An order of ours.
 
     `reason`: ExitReason of an exit. `bar`: start of the bar at whose close it was decided, UTC ns. `risk`: ticks to the
-    stop, of an entry. `contracts`: what it is for now. `sent`: it went out, or may have. `acked`: the broker has said
-    that it has it. `cancelling`: its cancellation was asked for. `parked`: the broker has it, but not at work.
+    stop, of an entry. `contracts`: what it is for now. `sent`: it went out, or may have. `left`: it was seen to leave.
+    `acked`: the broker has said that it has it. `cancelling`: its cancellation was asked for. `parked`: the broker has
+    it, but not at work.
     `broker_id`: what the broker calls it.
     """
 
@@ -51,9 +52,12 @@ class Tracked:
     contracts: int = 0
     status: Status = Status.PENDING
     sent: bool = False
+    left: bool = False
     acked: bool = False
     cancelling: bool = False
     parked: bool = False
+    given_up: bool = False
+    """It has ended by our own reckoning: the broker never spoke of it."""
     broker_id: str = ""
     executions: dict[str, Execution] = attrs.field(factory=dict)
 
@@ -99,6 +103,8 @@ class Orders:
         self.by_ref: dict[str, Tracked] = {}
         self.foreign: dict[str, Execution] = {}
         """Executions of orders that are none of ours."""
+        self.counted: dict[str, int] = {}
+        """Execution -> what the books count as its cost, micro-units."""
         self.fees: dict[str, int] = {}
         """Execution -> what the broker charged, micro-units."""
         # A session has thousands of orders, of which a handful lives: what is asked at every bar looks at these alone.
@@ -123,7 +129,7 @@ class Orders:
     def never_sent(self, ref: str) -> None:
         """Note that an order never reached the broker."""
         tracked = self.by_ref[ref]
-        tracked.sent, tracked.status = True, Status.REJECTED
+        tracked.sent, tracked.status, tracked.given_up = True, Status.REJECTED, True
 
     def apply(self, event: Event) -> Change | None:
         """Take in an event; returns what it changed of the position, None where it changed nothing."""
@@ -149,13 +155,22 @@ class Orders:
         tracked = self.by_ref.get(state.ref)
         if tracked is None:
             return
+        self._revive(tracked)
         tracked.sent = tracked.acked = True
         tracked.broker_id = state.broker_id or tracked.broker_id
         if not tracked.status.ended:
             tracked.status, tracked.contracts = state.status, state.contracts
             tracked.parked = state.status is Status.PENDING and tracked.order.parent is None
 
+    def _revive(self, tracked: Tracked) -> None:
+        """Let an order that was given up live again: the broker speaks of it."""
+        if tracked.given_up:
+            tracked.given_up, tracked.status = False, Status.PENDING
+            self._open[tracked.order.ref] = tracked
+
     def _status(self, tracked: Tracked, event: Event) -> None:
+        if not isinstance(event, Unknown):
+            self._revive(tracked)
         tracked.sent = True
         tracked.acked = tracked.acked or not isinstance(event, Unknown)
         tracked.broker_id = getattr(event, "broker_id", "") or tracked.broker_id
@@ -184,6 +199,7 @@ class Orders:
         known[execution.id] = execution
         if tracked is None:
             return None
+        self._revive(tracked)
         self._of_execution[execution.id] = tracked
         self._open[execution.ref] = tracked
         tracked.sent = tracked.acked = True
@@ -242,3 +258,10 @@ class Orders:
             one.remaining for one in self.alive(Role.ENTRY) if one.order.contract == contract and one.order.side == side
         )
         return max(held, 0) + entries
+
+
+def number_of(ref: str, session: str) -> int:
+    """Return the running number of a ref of a session, 0 where it is none."""
+    name, _, rest = ref.partition("-")
+    number = rest.partition(".")[0]
+    return int(number) if name == session and number.isdigit() else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,13 +21,19 @@ class Protection:
     """Looks after the stops of a session.
 
     `wanted`: whether the strategy's bracket sets stops. `patience`: seconds that a position may be without.
+    `stuck`: seconds that a stop that was reached, or an exit, may take to fill.
     """
 
     memory: Memory
     wanted: bool
     patience: float
+    stuck: float = 20.0
     _since: float | None = attrs.field(default=None, init=False)
     _orphaned: dict[str, float] = attrs.field(factory=dict, init=False)
+    _reached: dict[str, float] = attrs.field(factory=dict, init=False)
+    _leaving: dict[str, float] = attrs.field(factory=dict, init=False)
+    _again: float = attrs.field(default=-math.inf, init=False)
+    _tries: int = attrs.field(default=0, init=False)
 
     @property
     def covered(self) -> bool:
@@ -43,9 +50,13 @@ class Protection:
         """
         held = self.memory.orders.position()
         if not held:
-            self._since = None
+            self._since, self._again = None, -math.inf
+            self._reached.clear()
             self._drop_orphans()
             return
+        self._look_at_fills(bar)
+        if self.memory.reducing:
+            self._leave(bar)
         if not self.wanted or self.covered:
             self._since = None
             self._fit(bar)
@@ -54,6 +65,31 @@ class Protection:
             self._since = self.memory.mono
         if self.memory.mono - self._since >= self.patience:
             self.give_up("no working stop covers the position", bar)
+
+    def touch(self, contract: str, prices: tuple[int, ...]) -> None:
+        """Note which stops a bar has reached: open, high, low, close in ticks."""
+        _, high, low, _ = prices
+        for one in self.memory.orders.alive(Role.STOP):
+            price = one.order.price
+            if price is None or one.order.contract != contract or not one.at_work:
+                continue
+            if low <= price if one.order.side < 0 else high >= price:
+                self._reached.setdefault(one.order.ref, self.memory.mono)
+
+    def _look_at_fills(self, bar: int) -> None:
+        """Leave what a stop should have closed; tell of an exit that does not fill."""
+        orders, mono = self.memory.orders, self.memory.mono
+        stops = {one.order.ref for one in orders.alive(Role.STOP)}
+        self._reached = {ref: since for ref, since in self._reached.items() if ref in stops}
+        for ref, since in self._reached.items():
+            if mono - since >= self.stuck and not any(orders.alive(Role.EXIT)):
+                self.give_up(f"stop {ref} was reached and does not fill", bar)
+        exits = [one.order.ref for one in orders.alive(Role.EXIT)]
+        self._leaving = {ref: self._leaving.get(ref, mono) for ref in exits}
+        for ref, since in self._leaving.items():
+            if mono - since >= self.stuck:
+                self._leaving[ref] = math.inf
+                self.memory.alert("error", f"exit {ref} does not fill: the position is still held")
 
     def lost(self, stop: Tracked, why: str, bar: int) -> None:
         """Put a stop that ended without our asking in its place again, once; the second time flatten and halt."""
@@ -70,17 +106,28 @@ class Protection:
         self.memory.alert("warning", f"the stop was lost ({why}) and is put in its place again")
         self._place(stop.order, contract, abs(held), bar)
 
-    def refused(self, why: str, bar: int) -> None:
-        """Flatten and halt: a stop was rejected."""
-        if self.memory.orders.position():
+    def refused(self, stop: Tracked, why: str, bar: int) -> None:
+        """Flatten and halt: a stop was rejected; what it was to protect must not open either."""
+        entry = self.memory.orders.by_ref.get(stop.order.parent or "")
+        if self.memory.orders.position() or (entry is not None and entry.alive):
             self.give_up(f"the stop was rejected: {why}", bar)
 
     def give_up(self, why: str, bar: int) -> None:
         """Leave everything, once, and open nothing more."""
         memory = self.memory
         drop_entries(memory, why)
-        leave(memory, bar=bar, reason=int(ExitReason.SIGNAL))
+        self._leave(bar)
         memory.halt(f"{why}; the position is being closed")
+
+    def _leave(self, bar: int) -> None:
+        """Leave everything; where exits keep failing, after ever longer pauses."""
+        memory = self.memory
+        if memory.cut or any(memory.orders.alive(Role.EXIT)):
+            return
+        if memory.mono >= self._again:
+            self._tries = 0 if memory.mono >= self._again + 60.0 else self._tries + 1
+            self._again = memory.mono + min(2.0**self._tries, 60.0)
+            leave(memory, bar=bar, reason=int(ExitReason.SIGNAL))
 
     def _fit(self, bar: int) -> None:
         """Cut stops that are for more than is held, once nothing can be added to it."""

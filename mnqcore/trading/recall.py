@@ -49,6 +49,7 @@ def recall(memory: Memory, journal: Journal, trading_day: Callable[[int], int]) 
             memory.entries_sent.append((event.time, trading_day(event.time)))
     if memory.state is not State.HALTED:
         memory.state = State.DISCONNECTED
+    memory.reducing = memory.reducing and bool(memory.orders.position())  # what was begun is brought to its end
     return found
 
 
@@ -80,6 +81,11 @@ def _intent(event: Event, memory: Memory, found: Recalled) -> None:
     memory.number = max(memory.number, int(order.ref.partition("-")[2].partition(".")[0]))
 
 
+def _sent(event: Event, memory: Memory, found: Recalled) -> None:
+    for ref in event.data["refs"]:
+        memory.orders.by_ref[ref].left = True
+
+
 def _cancel(event: Event, memory: Memory, found: Recalled) -> None:
     memory.orders.by_ref[event.data["ref"]].cancelling = True
 
@@ -90,6 +96,7 @@ def _event(event: Event, memory: Memory, found: Recalled) -> None:
 
 def _state(event: Event, memory: Memory, found: Recalled) -> None:
     memory.state, memory.why = State(event.data["state"]), event.data["why"]
+    memory.reducing = memory.state is State.REDUCING or (memory.reducing and memory.state is not State.ACTIVE)
 
 
 def _start(event: Event, memory: Memory, found: Recalled) -> None:
@@ -114,6 +121,7 @@ _FOLDS: dict[str, Callable[[Event, Memory, Recalled], None]] = {
     "bar": _bar,
     "decision": _decision,
     "intent": _intent,
+    "sent": _sent,
     "cancel": _cancel,
     "event": _event,
     "state": _state,
@@ -133,7 +141,7 @@ def _heard(data: dict[str, Any], memory: Memory) -> None:
             memory.orders.never_sent(ref)
     elif kind == "Settled":
         tracked = memory.orders.by_ref[data["ref"]]
-        tracked.acked = True
+        tracked.acked, tracked.given_up = True, False
         tracked.status, tracked.contracts = port.Status(data["status"]), data["contracts"]
     else:
         heard = event_of(data)

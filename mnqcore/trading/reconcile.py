@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mnqcore.api.port import Filled, Role, Status
+from mnqcore.api.port import Charged, Filled, Role, Status
 from mnqcore.trading.memory import State
+from mnqcore.trading.orders import number_of
 
 if TYPE_CHECKING:
     from mnqcore.api.port import AccountState, ContractFacts, Execution, OrderState, Position
@@ -53,6 +54,8 @@ def reconcile(
     """
     memory = desk.memory
     memory.now, memory.mono = now, mono
+    memory.cut, memory.unsure = False, ""
+    memory.number = max(memory.number, _last_number(truth, memory.session))
     missed = _executions(desk, truth)
     differences = compare(desk, truth.positions, adopted or {})
     memory.doubts = {one.contract: one.broker for one in differences}
@@ -97,6 +100,9 @@ def _executions(desk: Desk, truth: Truth) -> int:
     for execution in sorted(truth.executions, key=lambda one: (one.time, one.id, one.revision)):
         if desk.hear(Filled(execution=execution, time=truth.account.time)):
             missed += 1
+        fee = execution.commission
+        if execution.ref and fee is not None and desk.memory.orders.counted.get(execution.id, fee) != fee:
+            desk.hear(Charged(execution=execution.id, commission=fee, time=truth.account.time))
     return missed
 
 
@@ -106,12 +112,14 @@ def _orders(desk: Desk, truth: Truth) -> None:
         tracked = desk.memory.orders.by_ref.get(state.ref)
         if tracked is None:
             continue
-        before = tracked.status
+        before, given_up = tracked.status, tracked.given_up
         desk.memory.sent_at.pop(state.ref, None)
-        if before.ended or (before is state.status and tracked.contracts == state.contracts and tracked.acked):
+        if (before.ended and not given_up) or (before is state.status and tracked.contracts == state.contracts and tracked.acked):
             continue
         desk.memory.note("event", type="Settled", ref=state.ref, status=state.status.value, contracts=state.contracts)
         desk.memory.orders.settle(state)
+        if given_up:
+            desk.memory.halt(f"{state.ref} was given up, and the broker has it")
         if tracked.status is Status.CANCELLED and tracked.order.role is Role.STOP and not tracked.cancelling:
             desk.protection.lost(tracked, "it was gone when the broker was asked", desk.newest())
 
@@ -140,7 +148,11 @@ def _never_sent(desk: Desk, truth: Truth) -> list[str]:
                 memory.note("event", type="Unknown", ref=ref, time=memory.now, code="gone", why="the broker lost it")
                 memory.halt(f"the broker no longer knows {ref}")
             continue
+        if tracked.status is Status.UNKNOWN:
+            continue
         since = memory.sent_at.setdefault(ref, memory.mono)
+        if tracked.left:  # it may be on its way yet: asked for again, until it counts as unknown
+            continue
         if memory.mono - since >= quiet:
             memory.orders.never_sent(ref)
             memory.sent_at.pop(ref, None)
@@ -148,6 +160,12 @@ def _never_sent(desk: Desk, truth: Truth) -> list[str]:
             memory.alert("warning", f"{ref} was never sent; what was decided then is not sent any more")
             lost.append(ref)
     return lost
+
+
+def _last_number(truth: Truth, session: str) -> int:
+    """Return the highest number among the refs that the broker knows: a journal that was broken may lack them."""
+    told = (*truth.open_orders, *truth.completed_orders, *truth.executions)
+    return max((number_of(one.ref, session) for one in told), default=0)
 
 
 def _waiting(desk: Desk) -> bool:

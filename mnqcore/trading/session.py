@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -19,6 +19,7 @@ from mnqcore.trading.feed import Verdict
 from mnqcore.trading.memory import Alert, Cancel, Closed, Query, State, Submit
 from mnqcore.trading.reconcile import Truth, compare, reconcile
 from mnqcore.trading.rows import NoBar
+from mnqcore.trading.world import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,10 +30,15 @@ if TYPE_CHECKING:
     from mnqcore.trading.feed import Feed, Judged
     from mnqcore.trading.memory import Effect
 
+_Answer = TypeVar("_Answer")
 _TICK = 0.25
 """Seconds between two looks at the clock and at what a person wants."""
 _BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Seconds between tries to connect again."""
+
+
+class Silent(BrokerError):
+    """The broker did not answer in time: what was asked may have been done."""
 
 
 class Watcher:
@@ -289,7 +295,9 @@ class Session:
     async def _submit(self, effect: Submit) -> None:
         refs = [order.ref for order in effect.bracket.orders]
         try:
-            await self.broker.submit(effect.bracket)
+            await self._answered(self.broker.submit(effect.bracket))
+        except Silent:  # they may have arrived, or may yet: it is asked for them
+            self.desk.sent(refs)
         except BrokerError as error:
             await self.carry_out(self.desk.not_sent(refs, str(error), self.now(), time.monotonic()))
         else:
@@ -297,7 +305,7 @@ class Session:
 
     async def _cancel(self, effect: Cancel) -> None:
         try:
-            await self.broker.cancel(effect.ref)
+            await self._answered(self.broker.cancel(effect.ref))
         except BrokerError:  # asked again once the broker answers that it is still alive
             self.desk.memory.cancelled_at.pop(effect.ref, None)
 
@@ -305,11 +313,11 @@ class Session:
         """Ask the broker for all it knows, and compare; where it does not answer nothing new is opened."""
         self._due = time.monotonic()
         try:
-            self.truth = truth = await self._truth()
+            self.truth = truth = await self._answered(self._truth())
         except BrokerError as error:
             self.desk.memory.turn(State.RECONCILING, f"{why}: {error.what}")
             return
-        self.desk.standing = self.standing(truth)
+        self.desk.standing = attrs.evolve(self.standing(truth), skew=self._skew(truth))
         if self.desk.memory.state in (State.DISCONNECTED, State.CONNECTING):
             self.desk.memory.turn(State.RECONCILING, why)
         await self.carry_out(reconcile(self.desk, truth, self.now(), time.monotonic(), adopted=self.foreign))
@@ -318,12 +326,23 @@ class Session:
         """Ask for positions alone, and for everything where they are not ours."""
         await self._hear()  # what filled meanwhile
         try:
-            positions = await self.broker.positions()
+            positions = await self._answered(self.broker.positions())
         except BrokerError as error:
             self.desk.memory.turn(State.RECONCILING, f"{why}: {error.what}")
             return
         if compare(self.desk, positions, self.foreign):
             await self.ask(why)
+
+    async def _answered(self, question: Awaitable[_Answer]) -> _Answer:
+        """Return an answer of the broker; Silent where it leaves us waiting, as one does whose process hangs."""
+        try:
+            return await asyncio.wait_for(question, self.desk.strategy.trade.limits.ack_seconds)
+        except TimeoutError:
+            raise Silent("the broker does not answer") from None
+
+    def _skew(self, truth: Truth) -> float:
+        """Return the seconds by which the broker's clock is ahead of ours; 0 where ours is the broker's."""
+        return 0.0 if hasattr(self.broker, "now") else (truth.account.time - self.now()) / SECOND
 
     async def _truth(self) -> Truth:
         account = await self.broker.account()
