@@ -104,10 +104,14 @@ async def _run(setup: Setup, journal: Any, audience: Audience, base: Path) -> Tr
             ignored(lambda: reports.report(session))
             session.desk.memory.note("end", why=session.ended)
         session.desk.memory.commit()
+        if journal.broken:  # what is not written is not over: the next start goes on from what is
+            session.stopping, session.ended = "the journal cannot be written", ""
     finally:
         board.write(session)
         await _leave(session)
     status, report = board.document(session), whole(journal)
+    if session.ended:
+        audience.voice.close()  # what it wrote is kept, too
     run = _keep(setup, session, base) if session.ended else None
     return Traded(
         folder=setup.folder,

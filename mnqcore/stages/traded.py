@@ -11,6 +11,7 @@ import attrs
 
 from mnqcore.errors import MnqError
 from mnqcore.stages.reports import FOLDER as REPORTS
+from mnqcore.strategy.trade import Log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,8 +115,7 @@ def _made(setup: Setup, memory: Memory, why: str, base: Path) -> Run:
     draft.begin(strategy.to_toml(), sorted((setup.folder / "plugins").glob("*.py")))
     try:
         memory.journal.backup(draft.folder / memory.journal.path.name)
-        if (setup.folder / REPORTS).is_dir():
-            shutil.copytree(setup.folder / REPORTS, draft.folder / REPORTS)
+        _copy_beside(setup, draft.folder)
         kept = draft.keep(
             metrics=_figures(setup, memory, why, columns, on),
             tables={"trades": trades, "equity": _series(on).to_frame()},
@@ -125,6 +125,15 @@ def _made(setup: Setup, memory: Memory, why: str, base: Path) -> Run:
         draft.discard()
         raise
     return kept
+
+
+def _copy_beside(setup: Setup, folder: Path) -> None:
+    """Copy what else a session has written: its reports, and files of alerts."""
+    if (setup.folder / REPORTS).is_dir():
+        shutil.copytree(setup.folder / REPORTS, folder / REPORTS)
+    for name in {one.path for one in setup.strategy.trade.alerts.values() if isinstance(one, Log)}:
+        if (setup.folder / name).is_file() and not (folder / name).exists():
+            shutil.copyfile(setup.folder / name, folder / name)
 
 
 def _series(on: Course) -> pd.Series:

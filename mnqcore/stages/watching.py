@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from mnqcore.errors import MnqError
 from mnqcore.trading.alerts import Alerts, Heartbeat
 from mnqcore.trading.memory import State
 from mnqcore.trading.session import Watcher
@@ -61,11 +62,19 @@ class Watchers(Watcher):
 
     def _name(self, watcher: Watcher, error: BaseException) -> None:
         """Say once what went wrong."""
-        what = str(error).partition("\n")[0]
-        key = (type(watcher).__name__, f"{type(error).__name__}: {what}")
+        key = (type(watcher).__name__, _text(error))
         if key not in self._named and len(self._named) < 100:
             self._named.add(key)
-            _LOG.warning("%s; trading goes on", what or key[1])
+            _LOG.warning("%s; trading goes on", key[1])
+
+
+def _text(error: BaseException) -> str:
+    """Return an error as one line."""
+    if isinstance(error, MnqError):
+        more = error.facts.get("why") or error.facts.get("found")
+        return f"{error.what}: {more}" if more else error.what
+    what = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {what}" if what else type(error).__name__
 
 
 def ignored(call: Callable[[], None]) -> None:
@@ -73,7 +82,7 @@ def ignored(call: Callable[[], None]) -> None:
     try:
         call()
     except (Exception, SystemExit) as error:
-        _LOG.warning("%s; trading goes on", str(error).partition("\n")[0] or type(error).__name__)
+        _LOG.warning("%s; trading goes on", _text(error))
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -48,8 +48,8 @@ class Access:
 
         from mnqcore.market.instruments import Instrument
 
-        if said.get("schema") != SCHEMA:
-            raise ValueError(f"schema {said.get('schema')!r}")
+        if not isinstance(said, dict) or said.get("schema") != SCHEMA:
+            raise ValueError(f"it is no {SCHEMA}")
         plain = dict(said["login"])
         plain |= {
             "instrument": Instrument(**plain["instrument"]),
