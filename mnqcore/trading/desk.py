@@ -328,6 +328,8 @@ class Desk:
         execution, memory = event.execution, self.memory
         memory.sent_at.pop(execution.ref, None)
         if execution.forced or (change is None and execution.id in memory.orders.foreign):
+            if execution.revision == 0:
+                memory.moved(execution, execution.side * execution.contracts, ours=False)
             what = "the broker liquidated" if execution.forced else "a fill is none of ours"
             memory.halt(f"{what}: {execution.side * execution.contracts:+d} {execution.contract}")
             memory.ask(what)
@@ -335,6 +337,7 @@ class Desk:
         if change is None:
             return
         memory.rejections = 0
+        memory.moved(execution, change.contracts, ours=True)
         self._doubt_fill(change)
         if change.corrects:
             self._correct(change)

@@ -23,7 +23,7 @@ from mnqcore.trading.world import SECOND
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mnqcore.api.port import Charged
+    from mnqcore.api.port import Charged, Execution
     from mnqcore.trading.books import Books
     from mnqcore.trading.journal import Journal
     from mnqcore.trading.orders import Change, Orders, Tracked
@@ -201,6 +201,17 @@ class Memory:
         if ticks:
             amount = ticks * int(self.books.law["tick_micros"][0])
             self.books.correct(amount, opening=change.tracked.order.role is Role.ENTRY)
+
+    def moved(self, execution: Execution, contracts: int, *, ours: bool) -> None:
+        """Take in what a fill means for what the broker holds, before it is asked.
+
+        `contracts`: signed, by which its position changed.
+        """
+        contract = execution.contract
+        if contract in self.doubts:
+            self.doubts[contract] += contracts
+        elif not ours:
+            self.doubts[contract] = self.orders.position().get(contract, 0) + contracts
 
     def closable(self, contract: str) -> int:
         """Return the signed contracts that may be closed: what our fills made, and no more than the broker holds.

@@ -39,9 +39,20 @@ class Protection:
     def covered(self) -> bool:
         """Whether stops at work cover all that is held."""
         orders = self.memory.orders
-        return all(
-            orders.cover(contract, 1 if held > 0 else -1) >= abs(held) for contract, held in orders.position().items()
-        )
+        return all(orders.cover(contract, side) >= abs(held) for contract, side, held in self._held())
+
+    def _held(self) -> list[tuple[str, int, int]]:
+        """Return contract, side and signed contracts of what there is to protect.
+
+        Where trades that are none of ours explain what the broker holds, that is what is left of a position. A broker
+        that merely says less may be wrong: no stop is cut for that.
+        """
+        memory, found = self.memory, []
+        for contract, held in memory.orders.position().items():
+            others = sum(one.side * one.contracts for one in memory.orders.foreign.values() if one.contract == contract)
+            explained = memory.doubts.get(contract) == held + others
+            found.append((contract, 1 if held > 0 else -1, memory.closable(contract) if explained else held))
+        return found
 
     def look(self, bar: int) -> None:
         """Start the clock where a position lacks cover; flatten and halt where it has run out.
@@ -132,16 +143,17 @@ class Protection:
     def _fit(self, bar: int) -> None:
         """Cut stops that are for more than is held, once nothing can be added to it."""
         orders = self.memory.orders
-        for contract, held in orders.position().items():
-            side = 1 if held > 0 else -1
+        for contract, side, held in self._held():
             stops = [one for one in orders.alive(Role.STOP) if one.order.contract == contract and one.at_work]
             if any(orders.alive(Role.ENTRY)) or any(orders.alive(Role.EXIT)):
                 continue
             if orders.cover(contract, side) <= abs(held) or any(one.cancelling for one in stops):
                 continue
-            self._place(stops[-1].order, contract, abs(held), bar)
-            for one in stops:
-                self.memory.cancel(one, "it is for more than is held")
+            if held:
+                self._place(stops[-1].order, contract, abs(held), bar)
+            for one in orders.alive(Role.STOP, Role.TARGET):
+                if one.order.contract == contract and one.order.side == -side and one.remaining > abs(held):
+                    self.memory.cancel(one, "it is for more than is held")
 
     def _place(self, like: Order, contract: str, contracts: int, bar: int) -> None:
         ref = self.memory.next_ref()

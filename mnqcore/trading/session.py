@@ -110,6 +110,12 @@ class Session:
                 await self._wake.wait()
                 self._wake.clear()
                 await self._turn()
+        except MnqError:
+            raise
+        except Exception as error:  # ours, or a library's: nothing new may be opened before a person has looked
+            self.watcher.alert("error", f"the session failed: {type(error).__name__}: {error}")
+            self.desk.halt(f"the session failed: {type(error).__name__}: {error}", self.now(), time.monotonic())
+            raise
         finally:
             for pump in pumps:
                 pump.cancel()
