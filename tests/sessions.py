@@ -1,5 +1,6 @@
 """Sessions of a small strategy on the simulated broker, run in this process or in one that can be killed."""
 
+import json
 import os
 import shutil
 import signal
@@ -100,7 +101,7 @@ def started(folder, name, *settings, mode="replay", model=None):
     )  # fmt: skip
 
 
-def kill_at(process, journal, bars, patience=120.0):
+def kill_at(process, journal, bars, patience=600.0):
     """Kill a session without a word once its journal holds so many bars; returns how many it held then."""
     until = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < until:
@@ -108,8 +109,9 @@ def kill_at(process, journal, bars, patience=120.0):
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             return found
-        time.sleep(0.005)
-    _, told = process.communicate(timeout=5)
+        time.sleep(0.02)
+    process.kill()
+    _, told = process.communicate()
     raise AssertionError(f"the session never came to bar {bars}: {told}")
 
 
@@ -119,7 +121,8 @@ def bars_in(journal):
         return 0
     try:
         with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
-            return db.execute("SELECT count(*) FROM events WHERE kind = 'bar'").fetchone()[0]
+            newest = db.execute("SELECT data FROM events WHERE kind = 'bar' ORDER BY seq DESC LIMIT 1").fetchone()
+            return json.loads(newest[0]).get("number", -1) + 1 if newest else 0
     except sqlite3.Error:
         return 0
 

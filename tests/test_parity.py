@@ -313,6 +313,37 @@ def test_a_feature_that_knows_the_future_is_named(tmp_path):
     assert found.features.first.cause == ("a plugin knows the future: peek.mean is another once later bars are known")
 
 
+AWAY = """
+from typing import ClassVar
+
+from mnqcore import hookimpl, plugin
+from mnqplugins.brokers.simulated import Simulated
+
+@plugin
+class Away(Simulated):
+    '''Fills as it likes, on bars of its own.'''
+
+    replays: ClassVar[bool] = False
+
+@hookimpl
+def register_brokers(register):
+    register("away", Away)
+"""
+
+
+def test_fills_of_a_real_broker_are_measured_and_its_bars_are_those_of_the_journal(tmp_path):
+    file = tmp_path / "away.py"
+    file.write_text(AWAY)
+    broker = "trade.broker={use='away', start='2024-01-03', slippage_ticks=3}"
+    found = proven(session(tmp_path, "cross", "data.days=5", broker, mode="paper", plugins=[str(file)]).run)
+    assert counts(found) == NONE
+    assert not found.exact
+    assert found.source == "the journal's bars"
+    assert found.features.compared > 300
+    assert 200 < found.features.left < 300  # the first day: what lies before it is not in the journal
+    assert (found.slippage.mean, found.slippage.worst, found.slippage.assumed) == (3.0, 3, 1)
+
+
 # The world.
 
 FAULTS = (

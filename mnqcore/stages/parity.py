@@ -96,7 +96,17 @@ def _ground(strategy: Strategy, brain: Brain, record: Record, mode: str) -> tupl
         act=lambda row, seen: int(mind.act(row, seen)),
         exact=exact,
         source=source,
+        versions=_versions(record),
     ), clocks[0].trading_day(int(before[-1].as_unit("ns").value)) if len(before) else 0
+
+
+def _versions(record: Record) -> str:
+    """Return in words what was of another version when the session was started last."""
+    from mnqcore.runs import versions
+
+    then = record.started[-1].get("versions", {}) if record.started else {}
+    found = [f"{name} {then[name]} then, {now} now" for name, now in versions().items() if then.get(name, now) != now]
+    return f"other versions: {'; '.join(found)}" if found else ""
 
 
 def _again(

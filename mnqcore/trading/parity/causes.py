@@ -61,7 +61,7 @@ class Causes:
             return self.shift
         if self.revised is not None and self.revised < closed.time:
             return "a bar before it was revised"
-        return self._foresight(closed, again)
+        return self._foresight(closed, again) or self.ground.versions
 
     def _foresight(self, closed: Closed, again: Seen) -> str:
         """Return whether a bar's row is another once later bars are known."""

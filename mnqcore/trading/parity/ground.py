@@ -47,7 +47,8 @@ class Ground:
     """All that a session is compared on.
 
     `market`: every bar of the source, on the clock: what traded. `again`: rows. `clocks`: what each start of the
-    session knew of the calendar and of rolls. `act`: the agent. `exact`, `source`: as `Parity` says.
+    session knew of the calendar and of rolls. `act`: the agent. `exact`, `source`: as `Parity` says. `versions`: in
+    words, what was of another version then, empty where nothing was.
     """
 
     strategy: Strategy
@@ -57,6 +58,7 @@ class Ground:
     act: Callable[[Seen, Any], int]
     exact: bool
     source: str
+    versions: str = ""
 
     def clock(self, closed: Closed) -> Clockwork:
         """Return the clock that a bar was decided by."""

@@ -36,6 +36,7 @@ def look(row: Row, closed: Closed, ground: Ground, books: Books, memory: Memory)
     if closed.decision is None:
         return
     row.compared += 1
+    row.left += ground.again.row(closed) is None  # what was sent is compared all the same
     if found := [*_judged(closed, ground, books), *_sent(closed, memory, ground)]:
         what, was, now, cause = found[0]
         row.differences.append(

@@ -29,7 +29,7 @@ class Difference:
 class Row:
     """One row of the proof. `about`: what is compared, in words. `compared`: how many were.
 
-    `left`: how many could not be compared, since what they were made of is not there any more.
+    `left`: how many could not be compared, or not wholly, since what they were made of is not there any more.
     """
 
     name: str
