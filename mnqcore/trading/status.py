@@ -1,7 +1,7 @@
 """How a session stands, as a document: for the screen, for other programs, and for `mnq trade status`.
 
-It is kept in the session's folder as `status.json`, replaced in one stroke, at most once a second and at every change
-of state. Times are ISO 8601 in UTC, prices and money as people write them.
+It is kept in the session's folder as `status.json`, replaced in one stroke, once a second and at every change of state
+or position. Times are ISO 8601 in UTC, prices and money as people write them.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Board(Watcher):
     since: int = 0
     newest: str = ""
     _state: State | None = attrs.field(default=None, init=False)
+    _held: dict[str, int] = attrs.field(factory=dict, init=False)
     _written: float = attrs.field(default=0.0, init=False)
 
     def alert(self, level: str, message: str) -> None:
@@ -59,11 +60,14 @@ class Board(Watcher):
         self.write(session)
 
     def changed(self, session: Session) -> bool:
-        """Whether the state is another one than before."""
-        state = session.desk.memory.state
-        if state is self._state:
+        """Whether state or position is another one than before."""
+        memory = session.desk.memory
+        held = memory.orders.position()
+        if memory.state is self._state and held == self._held:
             return False
-        self._state, self.since = state, session.now()
+        if memory.state is not self._state:
+            self._state, self.since = memory.state, session.now()
+        self._held = held
         return True
 
     def write(self, session: Session) -> None:
