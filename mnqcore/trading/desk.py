@@ -486,7 +486,7 @@ class Desk:
         memory = self._at(now, mono)
         self.failures = 0
         for one in memory.orders.unsettled():
-            if one.status is Status.UNKNOWN and not one.acked:  # a person has looked: what the broker lacks is not there
+            if one.status is Status.UNKNOWN and not one.acked:  # a person has looked: what is not there was not sent
                 one.status, one.left = Status.PENDING, False
                 memory.sent_at[one.order.ref] = mono
         memory.resume(why)

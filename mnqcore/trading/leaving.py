@@ -8,14 +8,15 @@ from mnqcore.api.port import Order, Role
 
 if TYPE_CHECKING:
     from mnqcore.trading.memory import Memory
+    from mnqcore.trading.orders import Tracked
 
 
 def leave(memory: Memory, *, bar: int, reason: int, only: str | None = None) -> bool:
     """Send what closes the position that our own orders made; returns whether anything is held.
 
-    The exit joins the group of the stop, so that only one of the two can fill. Where an exit lives already, or entries
-    may still fill, nothing more is sent: it is asked again with whatever happens next. Nor is more closed than the
-    broker holds.
+    The exit joins the group of the stop, so that only one of the two can fill, also where the stop has ended: it may
+    have filled. Only where such an exit has failed and the broker, asked since, still holds the position, another goes
+    by itself. Where an exit lives already nothing more is sent. Nor is more closed than the broker holds.
 
     Args:
         memory: of the session.
@@ -30,9 +31,13 @@ def leave(memory: Memory, *, bar: int, reason: int, only: str | None = None) -> 
             continue
         if any(one.order.contract == contract for one in memory.orders.alive(Role.EXIT)):
             continue
-        ref = memory.next_ref()
         side = -1 if contracts > 0 else 1
-        group = _group(memory, contract, side) or ref
+        before = _before(memory, contract, side)
+        failed = before is not None and before.order.role is Role.EXIT
+        if failed and memory.unsure:
+            continue
+        ref = memory.next_ref()
+        group = ref if failed or before is None else before.order.group or ref
         order = Order(ref=ref, role=Role.EXIT, contract=contract, side=side, contracts=abs(contracts), group=group)
         memory.submit(order, bar=bar, reason=reason)
     return bool(held)
@@ -43,9 +48,14 @@ def drop_entries(memory: Memory, why: str) -> None:
     memory.drop_entries(why)
 
 
-def _group(memory: Memory, contract: str, side: int) -> str | None:
-    """Return the group of a stop that closes to the same side."""
-    for one in memory.orders.alive(Role.STOP):
-        if one.order.contract == contract and one.order.side == side:
-            return one.order.group
+def _before(memory: Memory, contract: str, side: int) -> Tracked | None:
+    """Return what was to close the position before: its newest stop, or an exit that has failed since."""
+    for one in reversed(memory.orders.by_ref.values()):
+        if (one.order.contract, one.order.side) == (contract, side):
+            if one.order.role is Role.STOP or (one.order.role is Role.EXIT and not one.filled):
+                return one
+            if one.order.role is not Role.TARGET:
+                return None
+        elif one.order.role is Role.ENTRY and one.filled and one.order.contract == contract and not one.alive:
+            continue
     return None

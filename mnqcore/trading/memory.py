@@ -180,24 +180,30 @@ class Memory:
             risk=tracked.risk,
         )
         self.books.pending.append(fill)
+        key, fees = change.execution.id, self.orders.fees
+        self.orders.counted[key] = self.orders.counted.get(key, 0) + self.books.fee(fill.contracts, fill.price)
+        if key in fees:
+            self._charge(tracked, key, fees[key])
 
     def charged(self, event: Charged) -> None:
         """Correct the books where the broker charged something else than was reckoned."""
         tracked = self.orders.of_execution(event.execution)
-        execution = None if tracked is None else tracked.executions[event.execution]
-        if tracked is None or execution is None or execution.contracts == 0:
-            return
-        reckoned = self.books.fee(execution.contracts, execution.price)
-        if event.commission != reckoned:
-            opening = tracked.order.role is Role.ENTRY
-            self.books.correct(event.commission - reckoned, opening=opening)
+        if tracked is not None:  # else it is known once the fill is
+            self._charge(tracked, event.execution, event.commission)
+
+    def _charge(self, tracked: Tracked, execution: str, commission: int) -> None:
+        more = commission - self.orders.counted.get(execution, 0)
+        self.orders.counted[execution] = commission
+        if more:
+            self.books.correct(more, opening=tracked.order.role is Role.ENTRY)
 
     def restated(self, change: Change) -> None:
         """Take in what a correction changes: contracts as a fill of their own, a price as money."""
         execution = change.execution
         if change.contracts:
             self.owe(change)
-        ticks = execution.side * (execution.price - change.before_price) * execution.contracts
+        before = execution.contracts - execution.side * change.contracts
+        ticks = execution.side * (execution.price - change.before_price) * before
         if ticks:
             amount = ticks * int(self.books.law["tick_micros"][0])
             self.books.correct(amount, opening=change.tracked.order.role is Role.ENTRY)

@@ -254,10 +254,19 @@ class Orders:
     def exposed(self, contract: str, side: int) -> int:
         """Return the largest position on `side` that what is held and what is at work could come to."""
         held = self.position().get(contract, 0) * side
-        entries = sum(
-            one.remaining for one in self.alive(Role.ENTRY) if one.order.contract == contract and one.order.side == side
-        )
-        return max(held, 0) + entries
+        alike = [one for one in self.alive() if (one.order.contract, one.order.side) == (contract, side)]
+        entries = sum(one.remaining for one in alike if one.order.role is Role.ENTRY)
+        groups: dict[str, int] = {}  # one order of a group fills; where it closes more than is held, it opens
+        for one in alike:
+            if one.order.role is not Role.ENTRY:
+                group = one.order.group or one.order.ref
+                groups[group] = max(groups.get(group, 0), self._may_fill(one))
+        return max(held + sum(groups.values()), 0) + entries
+
+    def _may_fill(self, one: Tracked) -> int:
+        """Return what of an order may fill by now: of a child no more than its parent has."""
+        parent = self.by_ref.get(one.order.parent or "")
+        return one.remaining if parent is None else min(one.remaining, parent.filled)
 
 
 def number_of(ref: str, session: str) -> int:

@@ -114,7 +114,8 @@ def _orders(desk: Desk, truth: Truth) -> None:
             continue
         before, given_up = tracked.status, tracked.given_up
         desk.memory.sent_at.pop(state.ref, None)
-        if (before.ended and not given_up) or (before is state.status and tracked.contracts == state.contracts and tracked.acked):
+        same = before is state.status and tracked.contracts == state.contracts and tracked.acked
+        if same or (before.ended and not given_up):
             continue
         desk.memory.note("event", type="Settled", ref=state.ref, status=state.status.value, contracts=state.contracts)
         desk.memory.orders.settle(state)
@@ -148,7 +149,7 @@ def _never_sent(desk: Desk, truth: Truth) -> list[str]:
                 memory.note("event", type="Unknown", ref=ref, time=memory.now, code="gone", why="the broker lost it")
                 memory.halt(f"the broker no longer knows {ref}")
             continue
-        if tracked.status is Status.UNKNOWN:
+        if tracked.status is Status.UNKNOWN and tracked.left and memory.state is State.HALTED:
             continue
         since = memory.sent_at.setdefault(ref, memory.mono)
         if tracked.left:  # it may be on its way yet: asked for again, until it counts as unknown
@@ -164,8 +165,8 @@ def _never_sent(desk: Desk, truth: Truth) -> list[str]:
 
 def _last_number(truth: Truth, session: str) -> int:
     """Return the highest number among the refs that the broker knows: a journal that was broken may lack them."""
-    told = (*truth.open_orders, *truth.completed_orders, *truth.executions)
-    return max((number_of(one.ref, session) for one in told), default=0)
+    refs = [one.ref for one in (*truth.open_orders, *truth.completed_orders)] + [one.ref for one in truth.executions]
+    return max((number_of(ref, session) for ref in refs), default=0)
 
 
 def _waiting(desk: Desk) -> bool:
