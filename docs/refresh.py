@@ -44,6 +44,7 @@ _VARIES = (
     (r"imported \d{4}-\d\d-\d\d", "imported DATE"),
     (r"(wrote .* sha) [0-9a-f]{8}", r"\1 SHA"),
     (r"(mnq_local_\w+_)[0-9a-f]{12}", r"\1HASH"),
+    (r"\([0-9a-f]{8}-\d+\)", "(REF)"),
 )
 """What is another each time that a command runs -> what it counts as."""
 

@@ -142,7 +142,8 @@ def register_executors(register: Register) -> None:
 
 # ----------------------------------------------------------------------------------------------------------------------
 # A run: called in this order, in every stage that has the event. They watch; what they return is ignored.
-# An observer that raises ends the run with its name on it, after all other observers were called.
+# An observer that raises ends the run with its name on it, after all other observers were called. A session of the
+# trade stage it cannot end: there it is named once, and what it raises later is ignored.
 # ----------------------------------------------------------------------------------------------------------------------
 
 
