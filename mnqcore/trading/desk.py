@@ -165,11 +165,14 @@ class Desk:
         books = self.memory.books
         seen = books.seen()
         began = time.perf_counter()
+        failures = self.failures
         action = self._action(row, seen)
         took = time.perf_counter() - began
         if took > self.strategy.trade.limits.decision_seconds:
             self._failed(f"the decision took {took:.1f} s")
             action = int(Action.HOLD)
+        if self.failures == failures:
+            self.failures = 0
         decision = books.decide(row.now, row.order, self._following(row), action)
         noted = {
             "bar": row.start,
@@ -199,7 +202,6 @@ class Desk:
         except (Exception, SystemExit) as error:  # a plugin's: its stop at the broker must outlive it
             self._failed(f"the agent raised {type(error).__name__}: {error}")
             return int(Action.HOLD)
-        self.failures = 0
         return action
 
     def _failed(self, why: str) -> None:
