@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class Outcome:
     alerts: list[str] = attrs.field(factory=list)
     seen: dict[str, int] = attrs.field(factory=dict)
     loaded: list[str] = attrs.field(factory=list)
+    events: list[Any] = attrs.field(factory=list)
 
     @property
     def died(self) -> bool:
@@ -75,10 +77,11 @@ class Outcome:
 class Maker:
     """Runs jobs in the light program."""
 
-    def __init__(self, *before):
+    def __init__(self, *before, **environ):
         command = [*before, sys.executable, "-m", "tests.mortal"]
         root = Path(__file__).parents[1]
-        self.process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, **environ})  # fmt: skip
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.asked, self.told = self.process.stdin, self.process.stdout
@@ -100,7 +103,9 @@ class Maker:
     def run(self, folder, strategy, **job):
         """Run a session of a strategy in a folder.
 
-        `die`: [point, n] at whose n-th time it is killed; `doom`: the same of its venue. `refuse`: submissions of these
+        `die`: [point, n] at whose n-th time it is killed; `doom`: the same of its venue; `freeze`: that stops for some
+        seconds; `full`: no journal grows any more; `deaf`: the broker's stream of events fails; `stop`: it is stopped,
+        and waits to be woken. `refuse`: submissions of these
         numbers fail with nothing sent. `sets`: values set over the file. `mode`: of the session.
         """
         self.start(folder, strategy, **job)
@@ -109,8 +114,21 @@ class Maker:
     def close(self):
         """End it."""
         self.asked.close()
-        self.process.wait(20)
+        self.process.wait(60)
         self.told.close()
+
+
+def faults(*lines):
+    """Return the setting that lets these go wrong, and nothing else."""
+    return f"trade.broker.faults={json.dumps(lines)}"
+
+
+def journal_of(outcome, *kinds):
+    """Return the data of the events of a session that ended, of some kinds."""
+    from mnqcore.trading.journal import FILE, Journal
+
+    with Journal.read(Path(outcome.run) / FILE) as journal:
+        return [event.data for event in journal.events(kinds)]
 
 
 @contextlib.contextmanager
@@ -172,18 +190,49 @@ def naked(folder):
 class Points:
     """Counts how often each point is passed, and dies at one, or lets the venue die."""
 
-    def __init__(self, die, doom, venue):
-        self.die, self.doom, self.venue = tuple(die or ()), tuple(doom or ()), venue
+    def __init__(self, acts):
+        self.acts = acts
         self.seen: dict[str, int] = {}
 
     def reach(self, name):
         """Pass a point."""
         self.seen[name] = self.seen.get(name, 0) + 1
-        if (name, self.seen[name]) == self.die:
-            os.kill(os.getpid(), signal.SIGKILL)
-            signal.pause()
-        if (name, self.seen[name]) == self.doom:
-            end_venue(self.venue)
+        for act in self.acts.get((name, self.seen[name]), ()):
+            act()
+
+
+def die():
+    """Be killed here."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def fill_disk():
+    """Let no journal grow any more."""
+    from mnqcore.trading.journal import Journal
+
+    plain = Journal.write
+
+    def write(self, *entries, now):
+        self._db.execute("PRAGMA max_page_count=1")  # as many as there are
+        return plain(self, *entries, now=now)
+
+    setattr(Journal, "write", write)  # noqa: B010 - mypy minds the other way
+    setattr(Journal, "retry", lambda self: False)  # noqa: B010
+
+
+def fail_events():
+    """Let the broker's stream of events break, with the next one."""
+    from mnqplugins.brokers._client import Client
+
+    def heard(self, event):
+        self._events.put_nowait(Broken())
+
+    setattr(Client, "heard", heard)  # noqa: B010 - as above
+
+
+class Broken:
+    """An event that no desk can take in."""
 
 
 def lay_points(points, folder):
@@ -372,6 +421,27 @@ def _be_venue(venue, folder):
         os._exit(0)
 
 
+def _acts(job, folder):
+    """Return (point, number) -> what happens there."""
+    place = session_of(folder, job.get("mode", "replay"))
+    known = {
+        "die": die,
+        "doom": lambda: end_venue(place),
+        "full": fill_disk,
+        "deaf": fail_events,
+        "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+        "freeze": lambda: freeze(place),
+    }
+    return {tuple(job[name]): (act,) for name, act in known.items() if job.get(name)}
+
+
+def freeze(place, seconds=2.5):
+    """Stop the venue, and let it go on some seconds later."""
+    pid = json.loads((place / "venue" / "port.json").read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(seconds, os.kill, (pid, signal.SIGCONT)).start()
+
+
 def session(job, plugins):
     """Run the session of a job in this process; returns how it ends."""
     from mnqcore import MnqError
@@ -381,7 +451,8 @@ def session(job, plugins):
     from mnqcore.trading.session import Watcher
 
     folder = Path(job["folder"])
-    points = Points(job.get("die"), job.get("doom"), session_of(folder, job.get("mode", "replay")))
+    points = Points(_acts(job, folder))
+    (folder / "pid").write_text(str(os.getpid()))
     alerts = []
 
     class Told(Watcher):
