@@ -1,4 +1,4 @@
-"""A desk at a broker of the test's own: truth kept the obvious way, messages that go astray, a clock that the test moves.
+"""A desk at a broker of the test's own: truth kept the obvious way, messages that go astray, a clock moved by hand.
 
 `Venue` is what really happens. `Rig` stands where a session would: it carries effects to the venue and brings back what
 the venue says, but each message can be late, lost, doubled, out of order, or unclear, and the process can be killed.
@@ -345,6 +345,7 @@ class Rig:
         self.venue.now = self.now
         self.slot, self.first_day = self.clock.next_slot(self.now - 1), self.clock.trading_day(self.now)
         self.number = -1
+        self.restarts = 0
         self.row = None
         self.up = True
         """The broker can be reached."""
@@ -399,6 +400,7 @@ class Rig:
     def killed(self):
         """Begin again from the journal; what was not heard yet is heard of only if it is asked for."""
         self.fuse = None
+        self.restarts += 1
         self.journal.close()
         self._open(Frail.open(self.folder / FILE))
         if self.up:

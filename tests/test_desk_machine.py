@@ -41,7 +41,7 @@ class DeskMachine(RuleBasedStateMachine):
         self.rig = Rig(self.folder.name, f"risk.max_position={limit}", f"risk.cooldown_bars={cooldown}", start=start)
         self.bare = self.bare_at_venue = None
         self.heard, self.seq, self.looked = {}, 0, 0
-        self.stopped = False
+        self.stopped, self.restarts = False, 0
         self.forced = False
         """Executions were made that no limit of ours can foresee: taken back, or of a group that did not hold."""
 
@@ -172,6 +172,7 @@ class DeskMachine(RuleBasedStateMachine):
     def person_stops_it(self, what):
         self.does({"flatten": self.rig.desk.flatten, "halt": self.rig.desk.halt}[what], "a person")
         self.stopped = True
+        self.looked = len(self.rig.sent)
 
     @precondition(lambda self: self.rig.state in CLOSING)
     @rule()
@@ -229,15 +230,26 @@ class DeskMachine(RuleBasedStateMachine):
 
     @invariant()
     def halted(self):
+        if self.rig.restarts != self.restarts:
+            self.restarts = self.rig.restarts
+            self.stopped = self.stopped and (self.rig.state is State.HALTED or self.rig.memory.reducing)
         for state, broken, bracket in self.rig.sent[self.looked :]:
             if any(order.role is Role.ENTRY for order in bracket.orders):
-                assert state is State.ACTIVE and not broken
+                assert state is State.ACTIVE
+                assert not broken
+                assert not self.stopped
         self.looked = len(self.rig.sent)
 
     @invariant()
     def one_exit(self):
         assert len(list(self.rig.memory.orders.alive(Role.EXIT))) <= 1
         assert len(self.rig.venue.alive(Role.EXIT)) <= 1
+
+    def agrees(self):
+        """Whether broker and journal hold the same, and the same orders live."""
+        ours, theirs = self.rig.memory.orders, self.rig.venue
+        alive = {one.order.ref for one in ours.alive()} == {one.order.ref for one in theirs.alive()}
+        return alive and sum(ours.position().values()) == theirs.held()
 
     def settles(self):
         """Let everything be told and asked, until nothing changes any more."""
@@ -246,22 +258,24 @@ class DeskMachine(RuleBasedStateMachine):
         rig.venue.refuses.clear()
         rig.venue.sticks = False
         rig.restore()
-        for _ in range(3):
+        for _ in range(8):
             rig.deliver()
             rig.wait(16.0)
             rig.venue.fill_market()
             rig.deliver()
             rig.ask("settled")
+            if rig.state is State.HALTED or self.agrees():
+                break
         rig.bar()
-        rig.ask("settled")
-        ours, theirs = rig.memory.orders, rig.venue
-        agreed = sum(ours.position().values()) == theirs.held() and {one.order.ref for one in ours.alive()} == {
-            one.order.ref for one in theirs.alive()
-        }
-        assert agreed or rig.state is State.HALTED
-        assert not (agreed and rig.state is not State.HALTED and not theirs.covered()), "agreement"
+        rig.deliver()
+        rig.wait(5.0)
         if rig.state is not State.HALTED:
-            assert int(rig.memory.books.ledger["equity"][0]) == theirs.equity()
+            assert self.agrees(), "agreement"
+            assert rig.venue.covered(), "agreement"
+            assert rig.venue.held() or not rig.venue.alive(Role.STOP, Role.TARGET), "agreement"
+            assert int(rig.memory.books.ledger["equity"][0]) == rig.venue.equity(), "agreement"
+        if rig.state is State.REDUCING:
+            assert not rig.venue.held()
         self.sum()
         self.halted()
 

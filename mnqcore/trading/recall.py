@@ -49,7 +49,8 @@ def recall(memory: Memory, journal: Journal, trading_day: Callable[[int], int]) 
             memory.entries_sent.append((event.time, trading_day(event.time)))
     if memory.state is not State.HALTED:
         memory.state = State.DISCONNECTED
-    memory.reducing = memory.reducing and bool(memory.orders.position())  # what was begun is brought to its end
+    unfinished = memory.orders.position() or any(memory.orders.alive(port.Role.ENTRY))
+    memory.reducing = memory.reducing and bool(unfinished)  # what was begun is brought to its end
     return found
 
 
