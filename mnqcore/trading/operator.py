@@ -153,8 +153,9 @@ class Operator:
         memory = session.desk.memory
         if why := clear_halt(self._folder):
             return why
-        if memory.journal.broken and not memory.journal.retry():
-            return "the journal cannot be written"
+        memory.mend()
+        if memory.journal.broken:
+            return f"the journal cannot be written: {memory.journal.trouble}"
         if failed := await self._compared(session):
             return failed.text
         if differing := beyond(session):
