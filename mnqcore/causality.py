@@ -224,10 +224,11 @@ def _redrawn(view: MarketView, t: int, generator: np.random.Generator) -> Market
 def _known(view: MarketView, t: int) -> dict[str, NDArray[np.bool_]]:
     """Return feed -> which of its bars had closed when bar `t` did."""
     import numpy as np
+    import pandas as pd
 
     if not view.feeds:
         return {}
-    close = view.calendar.bar_ends(view.bars.index[t : t + 1], view.bar_size)[0]
+    close = view.calendar.bar_ends(pd.DatetimeIndex(view.bars.index[t : t + 1]), view.bar_size)[0]
     return {name: np.asarray(view.feed_closes(name) <= close) for name in view.feeds}
 
 

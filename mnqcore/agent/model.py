@@ -86,7 +86,8 @@ class Model:
 
     `learner`: the agent, trained. `agent`, `extractor`, `features`: the plugins and their parameters; `features` is
     name -> choice in the order of their columns, and empty where columns were given rather than computed. `feeds`: name
-    -> instrument and bars of each feed beside those that are traded. `scaler`: of the training bars. `versions`: what it was made with. `report`: what loading it found. `sha256`: of its manifest,
+    -> instrument and bars of each feed beside those that are traded. `scaler`: of the training bars.
+    `versions`: what it was made with. `report`: what loading it found. `sha256`: of its manifest,
     once it is on disk.
     """
 

@@ -137,7 +137,9 @@ def canned_columns(
     """Return what feature sets make of the canned bars, float64, as NAME.column.
 
     A set on a feed is given canned bars of that feed, and its rows stand by their number: canned bars of another length
-    lie elsewhere in time, and what is tried is the set, not the join. Call it before a long training: what raises on these bars could not be saved.
+    lie elsewhere in time, and what is tried is the set, not the join.
+
+    Call it before a long training: what raises on these bars could not be saved.
 
     Raises:
         PluginError: a feature set raised or broke its contract.

@@ -187,9 +187,7 @@ def lead(
 class _Walk:
     """An account on its way through the turns; `blind`: from bar `first` on."""
 
-    def __init__(
-        self, account: Account, size_of: SizeOf, start: int, first: int, blind: NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, account: Account, size_of: SizeOf, start: int, first: int, blind: NDArray[np.bool_]) -> None:
         bars = len(account.tape)
         self.first, self.blind = first, blind
         self.account, self.size_of, self.start = account, size_of, start

@@ -109,9 +109,11 @@ class MarketView:
             feed: its name; KeyError where there is none.
             table: columns on the index of the feed's bars; None are those bars themselves.
         """
+        import pandas as pd
+
         found = self.feeds[feed] if table is None else table
         spec = self.feed_spec(feed)
-        closes = self.calendar.bar_ends(self.bars.index, self.bar_size)
+        closes = self.calendar.bar_ends(pd.DatetimeIndex(self.bars.index), self.bar_size)
         return found.reindex(spec.calendar.last_closed(closes, spec.bar_size)).set_axis(self.bars.index)
 
     def feed_spec(self, feed: str) -> FeedSpec:
@@ -121,8 +123,10 @@ class MarketView:
 
     def feed_closes(self, feed: str) -> pd.DatetimeIndex:
         """Return when each bar of a feed closed, UTC."""
+        import pandas as pd
+
         spec = self.feed_spec(feed)
-        return spec.calendar.bar_ends(self.feeds[feed].index, spec.bar_size)
+        return spec.calendar.bar_ends(pd.DatetimeIndex(self.feeds[feed].index), spec.bar_size)
 
 
 @attrs.frozen(kw_only=True)

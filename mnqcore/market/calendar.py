@@ -149,7 +149,7 @@ class Calendar:
         return np.where(ns < np.append(closes, 0)[row], np.append(opens, -1)[row], -1)
 
     def bar_ends(self, times: pd.DatetimeIndex, bar_size: pd.Timedelta) -> pd.DatetimeIndex:
-        """Return when bars close, UTC: a size after their start, but at the end of their session or break at the latest.
+        """Return when bars close, UTC: a size after their start, at the latest when trading pauses or ends.
 
         Outside trading hours a bar lasts its whole size.
         """

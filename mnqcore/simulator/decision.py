@@ -67,8 +67,8 @@ def _permit(led: Any, law: Any, now: Any, following: Any, order: Any, equity: in
         now.late,
         led.day_trades >= law.max_trades_per_day,
         led.stop_bar >= 0 and led.bar - led.stop_bar < law.cooldown_bars,
-        order.stop != _NO_FEED,
         order.stop >= 0 and order.sizer_signal == order.sizer_signal,
+        order.stop != _NO_FEED,
     )
     if refused != 0:
         return refused, 0

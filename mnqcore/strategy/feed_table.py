@@ -50,7 +50,9 @@ class FeedTable:
             self.collect.add(message, node, hint=f'{table} = {{ bar_size = "1 hour" }}')
             return None
         self._unknown_keys(node, table)
-        own = Node({key: one for key, one in node.table.items() if key in parameters(FeedPlain)}, node.source, node.path)
+        own = Node(
+            {key: one for key, one in node.table.items() if key in parameters(FeedPlain)}, node.source, node.path
+        )
         self.collect.note(FeedPlain, own, table)
         said: FeedPlain | None = self.collect.read(FeedPlain, own.plain(), own, table)
         data = self.pieces.choice("data", node.get("data"), f"{table}.data")
@@ -71,7 +73,9 @@ class FeedTable:
         if said.instrument not in (None, plain.instrument):
             self.collect.add(f"{table} is of another instrument: it needs data", node, ("instrument",), hint=_HINT)
         elif said.bar_size is None:
-            self.collect.add(f"{table} needs bar_size, or data", node, key=True, hint=f'bar_size = "1 hour", or {_HINT}')
+            self.collect.add(
+                f"{table} needs bar_size, or data", node, key=True, hint=f'bar_size = "1 hour", or {_HINT}'
+            )
         elif (more := seconds(said.bar_size)) % (own := seconds(plain.bar_size)) or more == own:
             message = f"bars of {said.bar_size} cannot be made of bars of {plain.bar_size}"
             self.collect.add(message, node, ("bar_size",), hint="take a multiple of them, or give the feed data")

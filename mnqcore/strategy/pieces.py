@@ -62,7 +62,7 @@ class Pieces:
         return self.collect.read(cls, _without_use(node), node, f"{word} '{use.value}'")
 
     def features(self, node: Node | None, feeds: Node | None) -> dict[str, Choice]:
-        """Return the feature sets by name, without those that are dropped; `feeds` is the table of what they may be on."""
+        """Return the feature sets by name, without those dropped; `feeds` is the table of what they are on."""
         sets = self.named(node, "features", "a feature set", "one a set")
         known = [name for name, child in ((feeds.table or {}) if feeds else {}).items() if not _dropped(child)]
         found = {name: self._features(child, f"features.{name}", known) for name, child in sets.items()}

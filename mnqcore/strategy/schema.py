@@ -17,7 +17,18 @@ from mnqcore.errors import PluginError
 from mnqcore.market.instruments import Instrument, catalogue
 from mnqcore.strategy.pieces import DROPPED, NAME
 from mnqcore.strategy.reading import settable, unwrapped
-from mnqcore.strategy.settings import CHOICES, FURTHER, SPLITS, TABLES, USED, Commission, FeedPlain, Holdout, Plain, clock
+from mnqcore.strategy.settings import (
+    CHOICES,
+    FURTHER,
+    SPLITS,
+    TABLES,
+    USED,
+    Commission,
+    FeedPlain,
+    Holdout,
+    Plain,
+    clock,
+)
 from mnqcore.strategy.trade import ALERTS, Beat, Limits, TradePlain
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnqcore.api.values import Entry, MarketView
+    from mnqcore.api.values import Entry
     from mnqcore.strategy.model import Choice, Strategy
     from mnqcore.tape.feeds import Feed
     from mnqcore.tape.market import Market

@@ -21,7 +21,7 @@ from mnqcore.market.rolls import stitch
 from mnqcore.tape.market import viewed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -115,7 +115,7 @@ def beside(strategy: Strategy, market: Market, read: Mapping[str, Feed]) -> Mark
         feeds={name: feed.view.bars for name, feed in found.items()},
         feed_specs={name: feed.spec for name, feed in found.items()},
     )
-    return attrs.evolve(market, view=view, feeds=found, unfed=_any([unfed(view, name) for name in found]))
+    return attrs.evolve(market, view=view, feeds=found, unfed=_any(unfed(view, name) for name in found))
 
 
 def unfed(view: MarketView, feed: str) -> NDArray[np.bool_]:
@@ -137,7 +137,7 @@ def unseen(features: NDArray[np.float32], lookback: int) -> NDArray[np.bool_]:
         features: (bars, n); what is missing is NaN.
         lookback: bars of a window.
     """
-    found = lasting(~np.isfinite(features).all(axis=1), lookback - 1)
+    found = lasting(np.asarray(~np.isfinite(features).all(axis=1)), lookback - 1)
     found[: lookback - 1] = True
     return found
 
@@ -164,5 +164,5 @@ def _until(name: str, feed: Feed, close: pd.Timestamp) -> Feed:
     return attrs.evolve(feed, view=view, raw=feed.raw.iloc[:kept])
 
 
-def _any(holes: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    return np.logical_or.reduce(holes)
+def _any(holes: Iterable[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    return np.asarray(np.stack(list(holes)).any(axis=0))
