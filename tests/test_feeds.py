@@ -76,8 +76,8 @@ JOINER = """
 """
 NAIVE = {
     "by the start of the bar": 'hours.reindex(view.bars.index, method="ffill")',
-    "merged as of": 'pd.merge_asof(view.bars[[]], hours, left_index=True, right_index=True).set_axis(view.bars.index)',
-    "half an hour early": 'hours.set_axis(hours.index + pd.Timedelta("30min")).reindex(view.bars.index, method="ffill")',
+    "merged as of": "pd.merge_asof(view.bars[[]], hours, left_index=True, right_index=True).set_axis(view.bars.index)",
+    "half an hour early": 'hours.shift(freq="30min").reindex(view.bars.index, method="ffill")',
 }
 
 
@@ -335,6 +335,7 @@ def test_no_trade_is_entered_where_a_feed_is_missing_and_the_run_says_so(tmp_pat
 
     prepared = prepare(load_strategy(tmp_path / "s.toml", None, plugins), look=False)
     market, facts = prepared.market, prepared.facts["feeds"]["es"]
+    assert market.unfed is not None
     assert facts["missing"] == int(market.unfed.sum()) > 250  # its last day at the least
     assert facts["missing"] > facts["before"] > 0
     assert result.metrics["denied"]["feed"] > 50

@@ -147,6 +147,6 @@ def test_whatever_is_chosen_by_the_blind_counts_as_hold():
             break
     assert bar > LOOKBACK + 10
 
+    blind.begin(np.ones(1, np.bool_))
     with pytest.raises(UsageError, match="an action is not"):
-        blind.begin(np.ones(1, np.bool_))
         blind.step(np.array([7]))

@@ -86,5 +86,7 @@ class FeedTable:
     def _unknown_keys(self, node: Node, table: str) -> None:
         for key in node.table or {}:
             if key not in _KEYS:
-                hint = "where its bars come from stands in its data" if key == "use" else reading.unknown(key, list(_KEYS))
+                hint = (
+                    "where its bars come from stands in its data" if key == "use" else reading.unknown(key, list(_KEYS))
+                )
                 self.collect.unknown(node, (key,), f"unknown key {key!r} for {table}", hint)

@@ -60,7 +60,8 @@ class Strategy:
     """A strategy, resolved and checked.
 
     `features` is name -> choice, in the order of their columns; `feeds` is name -> feed; `origins` is
-    dotted key -> where its value comes from ("strategies.toml:12", "default", "catalogue", "--set seed=3"); `requires` is what the file asks to be installed.
+    dotted key -> where its value comes from ("strategies.toml:12", "default", "catalogue", "--set seed=3"); `requires`
+    is what the file asks to be installed.
 
     Where the agent is a rule, `extractor` and `executor` are None, `reward` is None unless the file names one, and
     `lookback`, `split` and `env` mean nothing.
