@@ -197,6 +197,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "settings commission": _settings("Commission"),
     "settings costs": _settings("Costs"),
     "settings env": _settings("Env"),
+    "settings feed": _settings("FeedPlain"),
     "settings heartbeat": _settings("Beat"),
     "settings holdout": _settings("Holdout"),
     "settings limits": _settings("Limits"),

@@ -202,8 +202,8 @@ def _copy(view: MarketView) -> MarketView:
 def _between(view: MarketView, start: int, end: int) -> MarketView:
     """Return the view as it were with a history from bar `start` up to, without, bar `end`."""
     bars = view.bars.iloc[start:end]
-    first, last = bars.index[0], bars.index[-1]
-    feeds = {name: feed[(feed.index >= first) & (feed.index <= last)] for name, feed in view.feeds.items()}
+    known = _known(view, end - 1)
+    feeds = {name: feed[(feed.index >= bars.index[0]) & known[name]] for name, feed in view.feeds.items()}
     return attrs.evolve(view, bars=bars, factor=view.factor.iloc[start:end], feeds=feeds)
 
 
@@ -211,14 +211,25 @@ def _redrawn(view: MarketView, t: int, generator: np.random.Generator) -> Market
     """Return the view with another future after bar `t`: prices, volumes, further columns, factor and feeds."""
     import numpy as np
 
-    moment = view.bars.index[t]
+    known = _known(view, t)
     after = np.arange(len(view.bars)) > t
     return attrs.evolve(
         view,
         bars=_other(view.bars, after, generator),
         factor=view.factor.where(~after, view.factor * 1.01),
-        feeds={name: _other(feed, np.asarray(feed.index > moment), generator) for name, feed in view.feeds.items()},
+        feeds={name: _other(feed, ~known[name], generator) for name, feed in view.feeds.items()},
     )
+
+
+def _known(view: MarketView, t: int) -> dict[str, NDArray[np.bool_]]:
+    """Return feed -> which of its bars had closed when bar `t` did."""
+    import numpy as np
+    import pandas as pd
+
+    if not view.feeds:
+        return {}
+    close = view.calendar.bar_ends(pd.DatetimeIndex(view.bars.index[t : t + 1]), view.bar_size)[0]
+    return {name: np.asarray(view.feed_closes(name) <= close) for name in view.feeds}
 
 
 def _other(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Generator) -> pd.DataFrame:

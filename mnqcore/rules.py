@@ -26,6 +26,7 @@ class Denial(IntEnum):
     WARMUP = 8
     MARGIN = 9
     SIZED_TO_0 = 10
+    FEED = 11
 
     @property
     def label(self) -> str:
@@ -81,13 +82,14 @@ def forced_exit(ended: bool, latched: bool, missed: bool, flat: int) -> int:
 
 def denial(
     ended: bool, latched: bool, flat: int, rolls: bool, missed: bool, late: int, trades_full: bool, cooling: bool,
-    warm: bool,
+    warm: bool, fed: bool,
 ) -> int:  # fmt: skip
     """Return why an entry is refused at this close, the weightiest reason first, or 0.
 
     `flat`, `missed` as in `forced_exit`: an order to enter expires with its session, so that one whose next bar lies
     beyond it would not fill; `rolls`: the next bar is of another contract; `late`: 1 = past `no_entry_after`, 2 = the
-    session closes with this bar, so that no order could be sent; `warm`: bracket and sizer have the history they need.
+    session closes with this bar, so that no order could be sent; `warm`: bracket and sizer have the history they need,
+    and every feed the bar that should have closed by now; `fed`: the feeds have.
     """
     if ended:
         return 4
@@ -104,7 +106,7 @@ def denial(
     if cooling:
         return 7
     if not warm:
-        return 8
+        return 8 if fed else 11
     return 0
 
 

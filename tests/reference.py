@@ -151,6 +151,8 @@ class Reference:
             return Denial.MAX_TRADES
         if self.last_stop is not None and t <= self.last_stop + rules["cooldown_bars"] - 1:
             return Denial.COOLDOWN
+        if now["stop"] == -2:
+            return Denial.FEED
         if now["stop"] == -1 or now["sizer_signal"] != now["sizer_signal"]:
             return Denial.WARMUP
         if most == 0:

@@ -168,8 +168,8 @@ def _bars(rng, n):
 
 
 def _distances(rng):
-    """Return the distances a tape draws from: none, one, or many with bars that are not warm."""
-    return rng.choice(([0], [rng.randint(1, 60)], [1, 2, 5], [-1, 0, 1, 3, 8, 20, 55, 140]))
+    """Return the distances a tape draws from: none, one, or many with bars that are not warm, or lack a feed."""
+    return rng.choice(([0], [rng.randint(1, 60)], [1, 2, 5], [-2, -1, 0, 1, 3, 8, 20, 55, 140]))
 
 
 def _actions(rng, n):

@@ -358,7 +358,10 @@ def test_every_key_of_a_strategy_file_is_documented():
     )
 
     expected = {name for cls in tables for name in parameters(cls)} - {"name"}
-    assert expected | (set(KEYS) - {"features"}) | {"extends", "features.NAME", "format", "requires"} <= keys
+    many = {"features", "feeds"}
+    assert expected | (set(KEYS) - many) | {f"{key}.NAME" for key in many} <= keys
+    assert {"extends", "format", "requires"} <= keys
+    assert set(parameters(settings.FeedPlain)) <= table_keys("docs/feeds.md")
     assert set(settings.LATER) <= named("docs/strategy-file.md")
 
 

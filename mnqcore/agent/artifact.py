@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mnqcore.agent import choices, files, probe
-from mnqcore.agent.model import Facts, Model, Report, versions
+from mnqcore.agent.model import Facts, FeedFacts, Model, Report, versions
 from mnqcore.api.values import ModelSpec, ObservationSpec
 from mnqcore.errors import DataError, MnqError, UsageError
 from mnqcore.market.instruments import Instrument
@@ -73,7 +73,7 @@ def load(folder: Path, plugins: Plugins) -> Model:
         PluginError: a plugin of the model is missing, takes other parameters by now, or raised.
     """
     manifest = files.unseal(folder, SCHEMA)
-    if manifest.keys() != _KEYS:
+    if manifest.keys() - {"feeds"} != _KEYS:  # only a model with feeds names them
         raise files.refused(folder / files.MANIFEST, f"its keys are not {', '.join(sorted(_KEYS))}")
     model, changed = _read(folder, manifest, plugins)
     document = files.read_json(folder / "probe.json")
@@ -91,6 +91,10 @@ def _write(folder: Path, model: Model) -> None:
     files.write_json(folder / "scaler.json", model.scaler.to_json())
     files.write_json(folder / "probe.json", probe.probe(model))
     facts = attrs.asdict(model.facts)
+    feeds = {
+        name: {"instrument": attrs.asdict(instrument), **attrs.asdict(known)}
+        for name, (instrument, known) in model.feeds.items()
+    }
     files.seal(
         folder,
         {
@@ -103,6 +107,7 @@ def _write(folder: Path, model: Model) -> None:
             "extractor": choices.described(model.extractor),
             "agent": choices.described(model.agent),
             "versions": dict(model.versions),
+            **({"feeds": feeds} if feeds else {}),
         },
     )
 
@@ -134,9 +139,26 @@ def _read(folder: Path, manifest: dict[str, Any], plugins: Plugins) -> tuple[Mod
         scaler=_scaler(folder, spec_names),
         instrument=_values(folder, manifest, "instrument", Instrument),
         facts=_values(folder, manifest, "facts", Facts),
+        feeds=_feeds(folder, manifest, found),
         versions=kept,
     )
     return model, sorted(set(changed))
+
+
+def _feeds(
+    folder: Path, manifest: dict[str, Any], found: dict[str, tuple[Any, str]]
+) -> dict[str, tuple[Instrument, FeedFacts]]:
+    """Return name -> instrument and facts of the feeds, on which each feature set has a place."""
+    feeds = {}
+    for name, known in _table(folder, {"feeds": {}, **manifest}, "feeds").items():
+        if not isinstance(known, dict):
+            raise files.refused(folder / files.MANIFEST, f"feed {files.plain(name)} must be an object")
+        rest = {key: value for key, value in known.items() if key != "instrument"}
+        instrument = _values(folder, {"instrument": None, **known}, "instrument", Instrument)
+        feeds[name] = instrument, _values(folder, {"feeds": rest}, "feeds", FeedFacts)
+    if lost := sorted({choice.on for choice, _ in found.values() if choice.on} - feeds.keys()):
+        raise files.refused(folder / files.MANIFEST, f"it has no feed {files.plain(lost[0])}")
+    return feeds
 
 
 def _scaler(folder: Path, names: tuple[str, ...]) -> Scaler:

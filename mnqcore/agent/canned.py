@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import pandas as pd
 
-from mnqcore.api.values import MarketView
+from mnqcore.api.values import FeedSpec, MarketView
 from mnqcore.market.bars import bar_size as length
 from mnqcore.market.calendar import Calendar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,6 +45,15 @@ def canned_view(instrument: Instrument, bar_size: str, *, rth: bool, further: Se
     bars = pd.DataFrame(columns, index=_times(calendar, size))
     factor = pd.Series(1.0, index=bars.index, name="factor")
     return MarketView(bars=bars, factor=factor, instrument=instrument, calendar=calendar, bar_size=size)
+
+
+def with_feeds(view: MarketView, feeds: Mapping[str, MarketView]) -> MarketView:
+    """Return a view that has others beside it, name -> view."""
+    specs = {
+        name: FeedSpec(instrument=feed.instrument, calendar=feed.calendar, bar_size=feed.bar_size)
+        for name, feed in feeds.items()
+    }
+    return attrs.evolve(view, feeds={name: feed.bars for name, feed in feeds.items()}, feed_specs=specs)
 
 
 def canned_features(columns: int) -> NDArray[np.float32]:

@@ -19,7 +19,8 @@ _KEYS = {"use", "distribution", "version", "params"}
 def described(choice: Choice) -> dict[str, Any]:
     """Return a plugin as a manifest names it; parameters that are not set (None) are left out."""
     params = {name: value for name, value in choice.params.items() if value is not None}
-    return {"use": choice.name, "distribution": choice.distribution, "version": choice.version, "params": params}
+    on = {"on": choice.on} if choice.on else {}
+    return {"use": choice.name, "distribution": choice.distribution, "version": choice.version, "params": params, **on}
 
 
 def found(kind: str, document: Any, plugins: Plugins) -> tuple[Choice, str]:
@@ -29,7 +30,8 @@ def found(kind: str, document: Any, plugins: Plugins) -> tuple[Choice, str]:
         DataError: the manifest does not name a plugin.
         PluginError: it is not installed, or takes other parameters by now.
     """
-    if not isinstance(document, dict) or document.keys() != _KEYS or not isinstance(document["params"], dict):
+    keys = _KEYS | {"on"} if kind == "features" and isinstance(document, dict) and "on" in document else _KEYS
+    if not isinstance(document, dict) or document.keys() != keys or not isinstance(document["params"], dict):
         raise DataError(f"the manifest of a model names no {kind}", found=plain(document))
     use, distribution, version = (plain(document[key]) for key in ("use", "distribution", "version"))
     wanted = f"{kind} '{use}' of {distribution} {version}"
@@ -45,7 +47,13 @@ def found(kind: str, document: Any, plugins: Plugins) -> tuple[Choice, str]:
         ) from error
     params = _params(piece, cls, document["params"], wanted)
     choice = Choice(
-        kind=kind, use=f"{distribution}:{use}", distribution=distribution, version=piece.version, params=params, cls=cls
+        kind=kind,
+        use=f"{distribution}:{use}",
+        distribution=distribution,
+        version=piece.version,
+        params=params,
+        cls=cls,
+        on=plain(document.get("on", "")),
     )
     return choice, version
 

@@ -60,6 +60,14 @@ class Facts:
 
 
 @attrs.frozen(kw_only=True)
+class FeedFacts:
+    """Of which bars a feed is: `instrument` apart, since it is a table of its own; `further` as in `Facts`."""
+
+    bar_size: str = param("5 min", help="length of a bar")
+    further: tuple[str, ...] = param((), help="further columns of the bars")
+
+
+@attrs.frozen(kw_only=True)
 class Report:
     """How a model that was loaded compares with the one that was saved.
 
@@ -77,8 +85,9 @@ class Model:
     """A learner with everything that it needs to act on bars that it has not seen.
 
     `learner`: the agent, trained. `agent`, `extractor`, `features`: the plugins and their parameters; `features` is
-    name -> choice in the order of their columns, and empty where columns were given rather than computed. `scaler`: of
-    the training bars. `versions`: what it was made with. `report`: what loading it found. `sha256`: of its manifest,
+    name -> choice in the order of their columns, and empty where columns were given rather than computed. `feeds`: name
+    -> instrument and bars of each feed beside those that are traded. `scaler`: of the training bars.
+    `versions`: what it was made with. `report`: what loading it found. `sha256`: of its manifest,
     once it is on disk.
     """
 
@@ -90,6 +99,7 @@ class Model:
     scaler: Scaler
     instrument: Instrument
     facts: Facts
+    feeds: Mapping[str, tuple[Instrument, FeedFacts]] = attrs.field(factory=dict)
     versions: Mapping[str, str] = attrs.field(factory=lambda: versions())
     report: Report = Report(bit_equal=True)
     sha256: str = ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mnqcore.agent.canned import BARS, canned_features, canned_view
+from mnqcore.agent.canned import BARS, canned_features, canned_view, with_feeds
 from mnqcore.agent.files import plain
 from mnqcore.api.values import Action
 from mnqcore.errors import DataError, PluginError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnqcore.agent.model import Model
+    from mnqcore.agent.model import FeedFacts, Model
     from mnqcore.market.instruments import Instrument
     from mnqcore.strategy.model import Choice
 
@@ -125,17 +126,33 @@ def compared(model: Model, document: Mapping[str, Any]) -> tuple[list[str], list
 
 
 def canned_columns(
-    choices: Mapping[str, Choice], instrument: Instrument, bar_size: str, *, rth: bool, further: Sequence[str] = ()
+    choices: Mapping[str, Choice],
+    instrument: Instrument,
+    bar_size: str,
+    *,
+    rth: bool,
+    further: Sequence[str] = (),
+    feeds: Mapping[str, tuple[Instrument, FeedFacts]] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Return what feature sets make of the canned bars, float64, as NAME.column.
+
+    A set on a feed is given canned bars of that feed, and its rows stand by their number: canned bars of another length
+    lie elsewhere in time, and what is tried is the set, not the join.
 
     Call it before a long training: what raises on these bars could not be saved.
 
     Raises:
         PluginError: a feature set raised or broke its contract.
     """
-    view = canned_view(instrument, bar_size, rth=rth, further=further)
-    return pd.concat([features(choice, name, view) for name, choice in choices.items()], axis=1)
+    fed = {
+        name: canned_view(whose, known.bar_size, rth=rth, further=known.further)
+        for name, (whose, known) in feeds.items()
+    }
+    views = {"": with_feeds(canned_view(instrument, bar_size, rth=rth, further=further), fed), **fed}
+    index = views[""].bars.index
+    return pd.concat(
+        [features(choice, name, views[choice.on]).set_axis(index) for name, choice in choices.items()], axis=1
+    )
 
 
 def _fingerprints(model: Model) -> tuple[dict[str, Fingerprint], dict[str, Fingerprint]]:
@@ -144,7 +161,14 @@ def _fingerprints(model: Model) -> tuple[dict[str, Fingerprint], dict[str, Finge
         scaled, found = canned_features(model.spec.observation.n_features), {}
     else:
         facts = model.facts
-        table = canned_columns(model.features, model.instrument, facts.bar_size, rth=facts.rth, further=facts.further)
+        table = canned_columns(
+            model.features,
+            model.instrument,
+            facts.bar_size,
+            rth=facts.rth,
+            further=facts.further,
+            feeds=model.feeds,
+        )
         scaled = model.scaler(table)
         found = {str(name): Fingerprint.of(table[name].to_numpy(), _ENCODED[_KEPT]) for name in table}
     return found, _encoded(model, np.nan_to_num(scaled))

@@ -74,7 +74,8 @@ class Followed:
     """What an account came to that models led; numbers of bars count from the first bar of the tape it was given.
 
     `account`, `equity`: as `simulator.outcome` takes them; equity is micro-units, int64 (1, bars). `actions`: int8
-    (bars,), HOLD where nothing was decided. `decided`: bars decided on. `ties`: those on which two actions were
+    (bars,), HOLD where nothing was decided. `decided`: bars decided on. `blind`: bars held at since their window was
+    not whole. `ties`: those on which two actions were
     preferred alike, within 1e-6. `unsure`: those left to torch since they were not clear. Both are 0 of a turn without
     a head.
     """
@@ -83,6 +84,7 @@ class Followed:
     equity: NDArray[np.int64]
     actions: NDArray[np.int8]
     decided: int
+    blind: int
     ties: int
     unsure: int
 
@@ -153,6 +155,7 @@ def lead(
     initial_balance: float,
     size_of: SizeOf,
     start: int = 0,
+    blind: NDArray[np.bool_] | None = None,
 ) -> Followed:
     """Trade one account through the turns of one or several models, each on the ledger that the one before left.
 
@@ -166,6 +169,7 @@ def lead(
         initial_balance: dollars.
         size_of: the sizer.
         start: the bar of the whole tape with which `tape` begins.
+        blind: bool, by bar of the whole tape: no model is asked there, it is HOLD; None nowhere.
     """
     for one, other in itertools.pairwise(turns):
         if other.window.first != one.window.last:
@@ -173,19 +177,22 @@ def lead(
     first, last = turns[0].window.first - start, turns[-1].window.last - start
     account = Account(tape, orders, law, initial_balance=initial_balance, first=first)
     account.begin(0, first=first, last=last, balance=initial_balance)
-    walk = _Walk(account, size_of, start)
+    seen = slice(turns[0].window.first, turns[-1].window.last)
+    walk = _Walk(account, size_of, start, first, np.zeros(last - first, np.bool_) if blind is None else blind[seen])
     for turn in turns:
         walk.take(turn)
     return walk.end()
 
 
 class _Walk:
-    """An account on its way through the turns."""
+    """An account on its way through the turns; `blind`: from bar `first` on."""
 
-    def __init__(self, account: Account, size_of: SizeOf, start: int) -> None:
+    def __init__(self, account: Account, size_of: SizeOf, start: int, first: int, blind: NDArray[np.bool_]) -> None:
         bars = len(account.tape)
+        self.first, self.blind = first, blind
         self.account, self.size_of, self.start = account, size_of, start
         self.actions = np.full(bars, -1, np.int8)
+        self.actions[first : first + len(blind)][blind] = Action.HOLD  # decided, so that nobody is asked
         self.equity = np.full(bars, account.ledger["equity"][0], np.int64)
         self.counts = np.zeros(2, np.int64)
         self.seen = np.zeros(FEATURES, np.float32)
@@ -254,12 +261,15 @@ class _Walk:
         account, led = self.account, self.account.ledger[0]
         account.trades[0] = account.trades[0][: led["trades"]]
         self.equity[led["bar"] :] = led["equity"]
-        decided = np.count_nonzero(self.actions >= 0)
+        reached = int(led["bar"]) - self.first
+        blind = int(np.count_nonzero(self.blind[:reached]))
+        decided = np.count_nonzero(self.actions[self.first : self.first + reached] >= 0) - blind
         return Followed(
             account=account,
             equity=self.equity[None],
             actions=np.maximum(self.actions, np.int8(Action.HOLD)),
             decided=int(decided),
+            blind=blind,
             ties=int(self.counts[0]),
             unsure=int(self.counts[1]),
         )

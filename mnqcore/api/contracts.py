@@ -24,7 +24,11 @@ KINDS = ("data", "features", "reward", "bracket", "sizer", "extractor", "agent",
 
 
 class DataSource(Protocol):
-    """Delivers bars. With a `contract` column several contracts may share a time; the core stitches them."""
+    """Delivers bars. With a `contract` column several contracts may share a time; the core stitches them.
+
+    Optional: `how`, a mapping further column -> "first", "last", "max", "min", "sum" or "mean", for feeds made of these
+    bars; what it does not name is the last.
+    """
 
     def bars(self, request: BarRequest) -> pd.DataFrame:
         """Return bars indexed by `time` (UTC bar start); raise DataError when there are none."""

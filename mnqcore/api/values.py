@@ -71,14 +71,24 @@ class BarRequest:
     session: str = "full"
 
 
+@attrs.frozen(kw_only=True)
+class FeedSpec:
+    """Whose bars a feed holds, when their market trades, and how long they are (pandas Timedelta)."""
+
+    instrument: Instrument
+    calendar: Calendar
+    bar_size: pd.Timedelta
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class MarketView:
     """What plugins see of the market.
 
     `bars`: DataFrame indexed by `time` (UTC bar start, increasing, unique), float64 `open high low close volume`,
     ratio-adjusted forwards over rolls, `contract` (str) where the source has contracts, and whatever float64 columns
-    the source declares. `factor`: Series on the same index, view price / raw price. `feeds`: feed name -> bars.
-    `bar_size`: pandas Timedelta.
+    the source declares. `factor`: Series on the same index, view price / raw price. `feeds`: feed name -> bars of its
+    own times and size, of the same shape; `join` lays them beside `bars`. `feed_specs`: feed name -> whose bars those
+    are; without one they are as those of `bars`. `bar_size`: pandas Timedelta.
     """
 
     bars: pd.DataFrame
@@ -87,6 +97,36 @@ class MarketView:
     calendar: Calendar
     bar_size: pd.Timedelta
     feeds: Mapping[str, pd.DataFrame] = attrs.field(factory=dict)
+    feed_specs: Mapping[str, FeedSpec] = attrs.field(factory=dict)
+
+    def join(self, feed: str, table: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return what is known of a feed at the close of each bar, on the index of `bars`.
+
+        At each bar that is the row of the feed's last bar that had closed by then. Where the feed's calendar expects a
+        later one, which is not there, all is NaN: an older bar would be stale.
+
+        Args:
+            feed: its name; KeyError where there is none.
+            table: columns on the index of the feed's bars; None are those bars themselves.
+        """
+        import pandas as pd
+
+        found = self.feeds[feed] if table is None else table
+        spec = self.feed_spec(feed)
+        closes = self.calendar.bar_ends(pd.DatetimeIndex(self.bars.index), self.bar_size)
+        return found.reindex(spec.calendar.last_closed(closes, spec.bar_size)).set_axis(self.bars.index)
+
+    def feed_spec(self, feed: str) -> FeedSpec:
+        """Return whose bars a feed holds."""
+        own = FeedSpec(instrument=self.instrument, calendar=self.calendar, bar_size=self.bar_size)
+        return self.feed_specs.get(feed, own)
+
+    def feed_closes(self, feed: str) -> pd.DatetimeIndex:
+        """Return when each bar of a feed closed, UTC."""
+        import pandas as pd
+
+        spec = self.feed_spec(feed)
+        return spec.calendar.bar_ends(pd.DatetimeIndex(self.feeds[feed].index), spec.bar_size)
 
 
 @attrs.frozen(kw_only=True)

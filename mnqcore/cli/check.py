@@ -44,7 +44,17 @@ def _screen(file: str, found: list[Strategy]) -> list[str]:
     rows = [(each.name, f"{each.instrument.name} {each.bar_size}", *_pieces(each)) for each in found]
     header = ("STRATEGY", "BARS", "DATA", "AGENT", "BRACKET", "SIZER", "FEATURES")
     table = columns(header, rows, wrap=(3, 5, 6), indent=2)
-    return [f"{file}: {len(found)} {noun} ok", *table, "not checked: the bars themselves, and look-ahead"]
+    feeds = [line for each in found for line in _feeds(each)]
+    return [f"{file}: {len(found)} {noun} ok", *table, *feeds, "not checked: the bars themselves, and look-ahead"]
+
+
+def _feeds(one: Strategy) -> list[str]:
+    """Return a line for each feed of a strategy: whose bars, and where from."""
+    return [
+        f"  feed {name} of {one.name}: {feed.instrument.name} {feed.bar_size}, "
+        + (f"data {feed.data.use}" if feed.data else f"made of the bars of {one.bar_size}")
+        for name, feed in one.feeds.items()
+    ]
 
 
 def _pieces(one: Strategy) -> tuple[str, ...]:
@@ -54,7 +64,9 @@ def _pieces(one: Strategy) -> tuple[str, ...]:
 def _record(one: Strategy) -> dict[str, Any]:
     uses = {key: choice.use for key, choice in one.choices.items()}
     settings = {"instrument": one.instrument.name, "bar_size": one.bar_size, "seed": one.seed}
-    return {"name": one.name, "summary": one.summary, "digest": one.digest(), **settings, "use": uses}
+    feeds = {name: {"instrument": feed.instrument.name, "bar_size": feed.bar_size} for name, feed in one.feeds.items()}
+    extra = {"feeds": feeds} if feeds else {}
+    return {"name": one.name, "summary": one.summary, "digest": one.digest(), **settings, "use": uses, **extra}
 
 
 def _findings(error: InvalidFile) -> list[dict[str, Any]]:

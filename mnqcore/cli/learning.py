@@ -56,6 +56,8 @@ def learning(metrics: Document, manifest: Document) -> list[str]:
     folds, habits = found["folds"], found["actions"]
     tables = _folds(folds, metrics["window"]["name"]) if len(folds) > 1 else _windows(folds[0])
     shares = [f"{words} {percent(habits[key])}" for words, key in _HABITS.items()]
+    if blind := habits.get("blind"):
+        shares.append(f"held at {blind:,} bars whose window lacks a feed")
     return [*tables, *_seeds(metrics, manifest["model"]["seed"]), *filled("actions", shares), ""]
 
 

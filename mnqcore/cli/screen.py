@@ -85,12 +85,26 @@ def _head(metrics: Document, manifest: Document) -> list[str]:
         *banner(manifest),
         *learning.banner(metrics),
         *filled("data", [source, f"sha {data['data_sha256'][:8]}", *_joints(data), *fitted]),
+        *_feeds(data),
         *learning.model(metrics, manifest),
         *filled("costs", [f"{_commission(costs['commission'])} + {slip}"]),
         *filled("", [f"{_choice('stop', plugins['bracket'])};", _choice("size", plugins["sizer"])]),
         *filled("", [f"entry next open, {hours}, {flat}, margin ${instrument['margin']:,.0f}"]),
     ]
     return [*lines, ""]
+
+
+def _feeds(data: Document) -> list[str]:
+    """Return a line for each feed: whose bars, where from, and at how many of the strategy's bars it was missing."""
+    lines = []
+    for name, feed in data.get("feeds", {}).items():
+        source = f"{feed['source']} sha {feed['sha256'][:8]}" if feed["source"] else "made of these bars"
+        share = f"missing at {percent(feed['missing'] / data['bars'])} of bars: no entry then"
+        cells = [f"{name}: {feed['instrument']} {feed['bar_size']}", source, f"{feed['bars']:,} bars", share]
+        outside = feed["outside"]
+        cells += [f"{_count(outside, 'bar')} outside hours left out"] if outside else []
+        lines += filled("feed", cells)
+    return lines
 
 
 def _joints(data: Document) -> list[str]:

@@ -106,7 +106,10 @@ class Accounts:
         paid: NDArray[np.float32], done: NDArray[np.bool_],
     ) -> int:  # fmt: skip
         """Move every account one bar, write what `step` returns, and return how many episodes ended."""
-        account = self.account
+        account, blind = self.account, self.arena.blind
+        if blind is not None:
+            unseen = blind[account.ledger["bar"]] & (actions >= 0) & (actions <= Action.CLOSE)
+            actions = np.where(unseen, np.int64(Action.HOLD), actions)
         try:
             account.move(actions, self.arena.size_of)
         except ValueError as error:

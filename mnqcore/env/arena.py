@@ -36,6 +36,8 @@ class Arena:
     has `reset(lanes)`, that is called before the first step of each episode. A judge may have `refuse(rewards, step)`,
     which returns the error to raise where its rewards are not one finite number an account.
 
+    `blind`: bool (bars,), where nobody sees the features, and so whatever is chosen counts as HOLD; None nowhere.
+
     An episode begins at a random bar with a balance of `initial_balance` dollars times a random number within
     `start_balance_range`; it takes at most `episode_bars` decisions. What is paid is the reward over `reward_scale`.
 
@@ -56,6 +58,7 @@ class Arena:
     episode_bars: int | None = None
     start_balance_range: tuple[float, float] = (1.0, 1.0)
     reward_scale: float = 1.0
+    blind: NDArray[np.bool_] | None = None
 
     def __attrs_post_init__(self) -> None:
         bars, first, last = len(self.tape), self.window.first, self.window.last

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _DAY = 86_400_000_000_000
 FIRST_YEAR, LAST_YEAR = 1971, 2099
 """Times beyond these years are mistakes: a wrong unit, a format read wrongly."""
+_LONGEST_PAUSE = 10 * _DAY  # no market is closed for longer
+_NOT_A_TIME = np.iinfo(np.int64).min
 _MARGIN = 4 * _DAY  # sessions of a neighbouring decade that can still reach a time: a long weekend
 
 
@@ -146,6 +148,35 @@ class Calendar:
         row = _last_at(opens, ns)
         return np.where(ns < np.append(closes, 0)[row], np.append(opens, -1)[row], -1)
 
+    def bar_ends(self, times: pd.DatetimeIndex, bar_size: pd.Timedelta) -> pd.DatetimeIndex:
+        """Return when bars close, UTC: a size after their start, at the latest when trading pauses or ends.
+
+        Outside trading hours a bar lasts its whole size.
+        """
+        ns, size = times.as_unit("ns").asi8, int(bar_size.as_unit("ns").value)
+        if not len(ns):
+            return _utc(ns)
+        opens, closes = _periods(self._table(int(ns.min()), int(ns.max())))
+        end = np.append(closes, 0)[_last_at(opens, ns)]
+        return _utc(np.where(end > ns, np.minimum(ns + size, end), ns + size))
+
+    def last_closed(self, moments: pd.DatetimeIndex, bar_size: pd.Timedelta) -> pd.DatetimeIndex:
+        """Return the start of the last expected bar that closed at or before each moment, UTC; NaT where none did.
+
+        Bars are those of `bar_starts`; in a break, or while the market is closed, it is the last one before.
+        """
+        ns, size = moments.as_unit("ns").asi8, int(bar_size.as_unit("ns").value)
+        if not len(ns):
+            return _utc(ns)
+        opens, closes = _periods(self._table(int(ns.min()) - _LONGEST_PAUSE, int(ns.max())))
+        row = _last_at(opens, ns)
+        # Where not even the first bar of a period has closed, it is the last one of the period before.
+        early = ns < np.minimum(np.append(opens, 0)[row] + size, np.append(closes, 0)[row])
+        row = np.where(early, row - 1, row)
+        known, start, end = row >= 0, np.append(opens, 0)[row], np.append(closes, 0)[row]
+        whole = np.where(ns >= end, -(-(end - start) // size), (ns - start) // size)
+        return _utc(np.where(known, start + (whole - 1) * size, _NOT_A_TIME))
+
     def _between(self, start: int, end: int) -> _Table:
         table = self._table(start, end)
         return table.take((table.close > start) & (table.open <= end))
@@ -183,6 +214,12 @@ class Calendar:
         days = _last_at(starts, ns)
         days += first
         return days.view("M8[D]")
+
+
+def _utc(ns: Ints) -> pd.DatetimeIndex:
+    import pandas as pd
+
+    return pd.DatetimeIndex(ns.view("M8[ns]"), name="time").tz_localize("UTC")
 
 
 def _ns(moment: pd.Timestamp) -> int:

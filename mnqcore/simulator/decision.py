@@ -12,7 +12,7 @@ from mnqcore import rules
 from mnqcore.api.values import Action, ExitReason
 from mnqcore.simulator.compiled import inlined
 from mnqcore.simulator.ledger import charge, close_at, mark, new_day, open_at, reach
-from mnqcore.tape.records import NO_PRICE
+from mnqcore.tape.records import NO_FEED, NO_PRICE
 
 TAKEN = 0
 """The decision was taken and the next bar has closed."""
@@ -28,6 +28,7 @@ _MARGIN = int(rules.Denial.MARGIN)
 _SIZED_TO_0 = int(rules.Denial.SIZED_TO_0)
 _MICRO = 1e6
 _NO_PRICE = int(NO_PRICE)
+_NO_FEED = int(NO_FEED)
 _FAR = 1 << 62  # a price that no bar reaches
 
 _affordable = inlined(rules.affordable)
@@ -67,6 +68,7 @@ def _permit(led: Any, law: Any, now: Any, following: Any, order: Any, equity: in
         led.day_trades >= law.max_trades_per_day,
         led.stop_bar >= 0 and led.bar - led.stop_bar < law.cooldown_bars,
         order.stop >= 0 and order.sizer_signal == order.sizer_signal,
+        order.stop != _NO_FEED,
     )
     if refused != 0:
         return refused, 0

@@ -60,7 +60,10 @@ def by_fold(ground: Ground, examined: Examined) -> dict[int, dict[str, Any]]:
 
 
 def habits(play: Play) -> dict[str, Any]:
-    """Return how often a model held, chose what has no effect, and was denied, as shares of the bars it decided on."""
+    """Return how often a model held, chose what has no effect, and was denied, as shares of the bars it decided on.
+
+    With feeds, `blind` counts the bars at which it was not asked.
+    """
     from mnqcore.api.values import Action
     from mnqcore.rules import Denial
 
@@ -68,4 +71,5 @@ def habits(play: Play) -> dict[str, Any]:
     denied = sum(int(play.account.denied[0][reason]) for reason in Denial if reason)
     holds = int((play.actions == Action.HOLD).sum()) - (len(play.actions) - bars)
     idle = int(play.account.ledger[0]["idle"])
-    return {"hold": holds / bars, "no_op": idle / bars, "denied": denied / bars, "ties": play.ties, "bars": bars}
+    found = {"hold": holds / bars, "no_op": idle / bars, "denied": denied / bars, "ties": play.ties, "bars": bars}
+    return found if play.blind is None else found | {"blind": play.blind}

@@ -52,7 +52,7 @@ class Ground:
         return Scaler.fit(self.prepared.tape.features, slice(fold.train.first, fold.train.last + 1))
 
     def arena(self, window: Window, features: NDArray[np.float32], reward_scale: float) -> Arena:
-        """Return the accounts' playground on a window of bars; `features` are scaled."""
+        """Return the accounts' playground on a window of bars; `features` are scaled, NaN where a feed is missing."""
         from mnqcore.env.arena import Arena
         from mnqcore.tape.calls import Judge
 
@@ -64,7 +64,8 @@ class Ground:
             tape=prepared.market.tape,
             orders=prepared.market.orders,
             law=prepared.law,
-            features=features,
+            features=self.whole(features),
+            blind=self.blind(features),
             names=tuple(prepared.tape.features.columns),
             lookback=strategy.lookback,
             window=window,
@@ -75,6 +76,18 @@ class Ground:
             start_balance_range=strategy.env.start_balance_range,
             reward_scale=reward_scale,
         )
+
+    def whole(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return features with 0 where a feed is missing: in no window that is ever seen."""
+        import numpy as np
+
+        return features if self.prepared.tape.excused is None else np.nan_to_num(features, nan=0.0)
+
+    def blind(self, features: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Return at which bars the window of features is not whole since a feed is missing; None without feeds."""
+        from mnqcore.tape.feeds import unseen
+
+        return None if self.prepared.tape.excused is None else unseen(features, self.prepared.strategy.lookback)
 
     def dates(self, window: Window) -> dict[str, str]:
         """Return a window's first and last bar start, ISO 8601 UTC."""
@@ -90,5 +103,5 @@ def ground(prepared: Prepared) -> Ground:
     """
     from mnqcore.tape.scaler import first_complete
 
-    first = first_complete(prepared.tape.features) + prepared.strategy.lookback - 1
+    first = first_complete(prepared.tape.features, prepared.tape.excused) + prepared.strategy.lookback - 1
     return Ground(prepared=prepared, first=first)

@@ -88,7 +88,7 @@ def learn(
 
 def _train(on: Ground, plugins: Plugins, draft: Draft, options: Options) -> Trained:
     from mnqcore.agent.probe import canned_columns
-    from mnqcore.stages.models import further_columns
+    from mnqcore.stages.models import feed_facts, further_columns
     from mnqcore.stages.train import train
 
     strategy = on.prepared.strategy
@@ -99,6 +99,7 @@ def _train(on: Ground, plugins: Plugins, draft: Draft, options: Options) -> Trai
         strategy.bar_size,
         rth=strategy.session.rth,
         further=further_columns(on),
+        feeds=feed_facts(on),
     )
     copies = sorted((draft.folder / "plugins").glob("*.py"))
     return train(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mnqcore.api.values import MarketView
     from mnqcore.causality import Finding
     from mnqcore.strategy.model import Choice, Strategy
+    from mnqcore.tape import Market
 
     Compute = Callable[[MarketView], pd.DataFrame | pd.Series]
 
@@ -46,24 +47,24 @@ _FAULTS = {
 """Kind of finding -> what the plugin does, and what to do about it."""
 
 
-def look_ahead_bars(strategy: Strategy, view: MarketView, data: str, cache: Path | None) -> int:
+def look_ahead_bars(strategy: Strategy, market: Market, data: str, cache: Path | None) -> int:
     """Return what `refuse_look_ahead` returns, asking it only once for the same strategy, code and bars.
 
     Args:
         strategy: whose plugins are asked.
-        view: the bars.
-        data: their sha256.
+        market: the bars, and those of its feeds.
+        data: the sha256 of all of them.
         cache: folder in which it is kept that nothing was found; None looks every time.
 
     Raises:
         PluginError: as `refuse_look_ahead`; that is never kept.
     """
     if cache is None:
-        return refuse_look_ahead(strategy, view)
+        return refuse_look_ahead(strategy, market)
     known = cache / _asked(strategy, data)
     with contextlib.suppress(OSError, ValueError):
         return int(known.read_text(encoding="ascii"))
-    seen = refuse_look_ahead(strategy, view)
+    seen = refuse_look_ahead(strategy, market)
     with contextlib.suppress(OSError):  # a folder that cannot be written only costs the time to look again
         cache.mkdir(parents=True, exist_ok=True)
         known.write_text(str(seen), encoding="ascii")
@@ -86,20 +87,25 @@ def _sources(cls: type) -> list[Path]:
     return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
 
 
-def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
+def refuse_look_ahead(strategy: Strategy, market: Market) -> int:
     """Return how many bars were looked at, 0 where there are too few to prove anything.
 
     Everything is computed again on the sample with another future, and with none; what a plugin says of a bar that
-    had closed by then must stay the same. Nor may a plugin write to the bars it is given.
+    had closed by then must stay the same. Nor may a plugin write to the bars it is given. What is computed on a feed is
+    seen on the feed's own bars; the others are given the feeds beside theirs, without what had not closed yet.
 
     Raises:
         PluginError: a plugin knows the future or writes to the bars; names it, the column and the bar.
     """
-    sample = _last(view, SAMPLE)
-    bars = len(sample.bars)
+    samples = {"": _last(market.view, SAMPLE)}
+    samples |= {name: _last(feed.view, SAMPLE) for name, feed in market.feeds.items()}
+    bars = len(samples[""].bars)
     if bars < _FEWEST:
         return 0
     for choice, compute in _pieces(strategy):
+        sample = samples[choice.on]
+        if len(sample.bars) < _FEWEST:  # a short feed
+            continue
         findings = _findings(choice, compute, sample)
         if findings:
             raise _refused(choice, findings)

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
-    from mnqcore.agent.model import Model
+    from mnqcore.agent.model import FeedFacts, Model
     from mnqcore.agent.training import Score
     from mnqcore.api.values import Window
+    from mnqcore.market.instruments import Instrument
     from mnqcore.plugins import Plugins
     from mnqcore.stages.ground import Ground
     from mnqcore.stages.play import Play
@@ -59,14 +61,30 @@ def model_of(ground: Ground, fold: Fold, learner: Any, scaler: Scaler, *, seed: 
         scaler=scaler,
         instrument=strategy.instrument,
         facts=facts,
+        feeds=feed_facts(ground),
     )
 
 
 def further_columns(ground: Ground) -> tuple[str, ...]:
     """Return the columns of the bars that feature sets may read beside the usual ones."""
+    return _further(ground.prepared.market.raw)
+
+
+def feed_facts(ground: Ground) -> dict[str, tuple[Instrument, FeedFacts]]:
+    """Return name -> of which bars each of a strategy's feeds is."""
+    from mnqcore.agent.model import FeedFacts
+
+    market = ground.prepared.market
+    return {
+        name: (feed.instrument, FeedFacts(bar_size=feed.bar_size, further=_further(market.feeds[name].view.bars)))
+        for name, feed in ground.prepared.strategy.feeds.items()
+    }
+
+
+def _further(bars: pd.DataFrame) -> tuple[str, ...]:
     from mnqcore.market.bars import COLUMNS
 
-    return tuple(str(name) for name in ground.prepared.market.raw.columns if name not in COLUMNS)
+    return tuple(str(name) for name in bars.columns if name not in COLUMNS)
 
 
 def load_models(folder: Path, plugins: Plugins) -> list[Model]:
@@ -95,10 +113,11 @@ def refuse_other(models: list[Model], strategy: Strategy) -> None:
         UsageError: names what differs.
     """
     for model in models:
-        kept = {key: (choice.name, choice.params) for key, choice in model.choices.items()}
-        here = {key: (choice.name, choice.params) for key, choice in strategy.choices.items() if key in kept}
+        kept = {key: (choice.name, choice.params, choice.on) for key, choice in model.choices.items()}
+        here = {key: (choice.name, choice.params, choice.on) for key, choice in strategy.choices.items() if key in kept}
         differing = [key for key in kept if key != "agent" and kept[key] != here.get(key)]
         differing += [f"features.{name}" for name in strategy.features if name not in model.features]
+        differing += _other_feeds(model, strategy)
         if model.spec.observation.lookback != strategy.lookback:
             differing.append("lookback")
         if model.facts.bar_size != strategy.bar_size:
@@ -114,6 +133,13 @@ def refuse_other(models: list[Model], strategy: Strategy) -> None:
                 found=f"these differ: {', '.join(differing)}",
                 next="name the strategy it was trained with, or train it anew",
             )
+
+
+def _other_feeds(model: Model, strategy: Strategy) -> list[str]:
+    """Return the feeds of which a model has seen bars of another instrument or size; data may be other, as they may."""
+    kept = {name: (instrument, facts.bar_size) for name, (instrument, facts) in model.feeds.items()}
+    here = {name: (feed.instrument, feed.bar_size) for name, feed in strategy.feeds.items()}
+    return [f"feeds.{name}" for name in {**kept, **here} if kept.get(name) != here.get(name)]
 
 
 def windows_of(ground: Ground, models: list[Model], name: str) -> list[tuple[Model, Window]]:

@@ -30,6 +30,7 @@ class Play:
 
     `actions`: int8, what the agent chose at each close. `curve`: equity in micro-units, int64 (1, bars). `seconds`: of
     the simulator alone. `decided`: bars that a model decided on, `ties` those on which it preferred two actions alike.
+    `blind`: bars at which it held, not asked, since a feed left its window incomplete; None without feeds.
     """
 
     market: Market
@@ -39,6 +40,7 @@ class Play:
     seconds: float
     decided: int = 0
     ties: int = 0
+    blind: int | None = None
 
 
 def play_rule(prepared: Prepared) -> Play:
@@ -80,7 +82,7 @@ def play_learners(ground: Ground, parts: Sequence[Part]) -> Play:
     prepared = ground.prepared
     whole = Window(first=parts[0].window.first, last=parts[-1].window.last)
     market = prepared.market.between(whole)
-    turns = [_turn(ground, part) for part in parts]
+    turns, blind = [_turn(ground, part) for part in parts], _blind(ground, parts)
     began = time.perf_counter()
     led = lead(
         turns,
@@ -90,6 +92,7 @@ def play_learners(ground: Ground, parts: Sequence[Part]) -> Play:
         initial_balance=prepared.strategy.costs.initial_balance,
         size_of=prepared.tape.size_of,
         start=whole.first,
+        blind=blind,
     )
     took = time.perf_counter() - began
     _refuse_false_books(led.account)
@@ -101,7 +104,13 @@ def play_learners(ground: Ground, parts: Sequence[Part]) -> Play:
         seconds=took,
         decided=led.decided,
         ties=led.ties,
+        blind=None if blind is None else led.blind,
     )
+
+
+def _blind(ground: Ground, parts: Sequence[Part]) -> NDArray[np.bool_] | None:
+    """Return at which bars no window is whole: the same for all models, since all see the same features."""
+    return ground.blind(parts[0].features)
 
 
 def _turn(ground: Ground, part: Part) -> Turn:
@@ -111,10 +120,11 @@ def _turn(ground: Ground, part: Part) -> Turn:
     from mnqcore.agent.runner import learner_turn, policy_turn
 
     lookback, policy = ground.prepared.strategy.lookback, getattr(part.learner, "policy", None)
+    features = ground.whole(part.features)
     if not isinstance(policy, TradingPolicy):
-        return learner_turn(part.learner, part.features, lookback, part.window)
-    seen = latents(policy, part.features, lookback, part.window, part.kept)
-    return policy_turn(policy, seen, part.features, lookback, part.window)
+        return learner_turn(part.learner, features, lookback, part.window)
+    seen = latents(policy, features, lookback, part.window, part.kept)
+    return policy_turn(policy, seen, features, lookback, part.window)
 
 
 def _refuse_false_books(account: Account) -> None:

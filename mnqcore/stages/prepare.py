@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mnqcore.strategy.model import Strategy
     from mnqcore.tape import Market, Tape
+    from mnqcore.tape.feeds import Feed
 
     Progress = Callable[[str], None]
     """Told the name of each part of the work as it begins."""
@@ -58,12 +59,12 @@ def prepare(
     from mnqcore.tape import build
 
     progress("bars")
-    market = _market(strategy)
-    facts = _facts(strategy, market)
+    market, read = _market(strategy), _read(strategy)
     progress("plugins")
-    tape = build(strategy, market)
+    tape = build(strategy, market, read)
+    facts = _facts(strategy, tape.market)
     progress("look-ahead")
-    seen = look_ahead_bars(strategy, market.view, facts["data_sha256"], cache) if look else 0
+    seen = look_ahead_bars(strategy, tape.market, facts["data_sha256"], cache) if look else 0
     law = rulebook(strategy.instrument, strategy.costs, strategy.risk)
     return Prepared(strategy=strategy, tape=tape, law=law, facts=facts | {"look_ahead_bars": seen})
 
@@ -79,14 +80,32 @@ def _market(strategy: Strategy) -> Market:
     return lay(bars, strategy.instrument, strategy.session, size)
 
 
-def _facts(strategy: Strategy, market: Market) -> dict[str, Any]:
-    from mnqcore.stages.fingerprint import sha256_of
+def _read(strategy: Strategy) -> dict[str, Feed]:
+    """Return the feeds that have data of their own; the others are made of the strategy's bars."""
+    from mnqcore.api.values import BarRequest
+    from mnqcore.market.bars import bar_size
+    from mnqcore.tape import calls
+    from mnqcore.tape.feeds import lay_feed
 
+    rth, found = strategy.session.rth, {}
+    for name, feed in strategy.feeds.items():
+        if feed.data is not None:
+            size = bar_size(feed.bar_size)
+            wanted = BarRequest(instrument=feed.instrument, bar_size=size, session="rth" if rth else "full")
+            found[name] = lay_feed(calls.bars(feed.data, wanted), feed.instrument, size, rth=rth)
+    return found
+
+
+def _facts(strategy: Strategy, market: Market) -> dict[str, Any]:
+    from mnqcore.stages.feeding import feeds, sha256_of_all
+
+    sources = [strategy.data, *(feed.data for feed in strategy.feeds.values() if feed.data)]
     return {
         **span(market),
         "outside_session": market.outside,
-        "data_sha256": sha256_of(market.raw),
-        "synthetic": bool(getattr(strategy.data.cls, "synthetic", False)),
+        "data_sha256": sha256_of_all(strategy, market),
+        "synthetic": any(bool(getattr(source.cls, "synthetic", False)) for source in sources),
+        **({"feeds": feeds(strategy, market)} if strategy.feeds else {}),
     }
 
 

@@ -33,6 +33,7 @@ def refuse_impossible(strategy: Strategy, options: Options) -> None:
         raise UsageError(f"{', '.join(wrong)}: nothing is trained or tested here", next="leave it out")
     if options.use_stop_loss and (complaint := unprotected(strategy, "--use-stop-loss")):
         raise UsageError(complaint, next="take bracket fixed or atr")
+    _refuse_feeds(strategy, options.mode or strategy.trade.mode)
     if strategy.learns and options.model is None:
         raise UsageError(
             f"agent '{strategy.agent.use}' must be trained before it can trade",
@@ -40,6 +41,21 @@ def refuse_impossible(strategy: Strategy, options: Options) -> None:
         )
     if strategy.learns:
         require("rl")
+
+
+def _refuse_feeds(strategy: Strategy, mode: str) -> None:
+    """Refuse feeds but in a replay: a live session does not read them yet."""
+    own = [name for name, feed in strategy.feeds.items() if feed.data]
+    if strategy.feeds and mode != "replay":
+        raise UsageError(
+            "feeds are not traded yet", found=f"feed {', '.join(strategy.feeds)}, mode {mode}", next="--mode replay"
+        )
+    if own:
+        raise UsageError(
+            "feeds with data of their own are not traded yet, not even in a replay",
+            found=f"feed {', '.join(own)}",
+            next="--stage backtest",
+        )
 
 
 def refuse_idle(options: Options) -> None:

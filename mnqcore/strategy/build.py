@@ -10,6 +10,7 @@ from mnqcore.api.parameters import parameters
 from mnqcore.errors import suggest
 from mnqcore.market.instruments import Instrument, catalogue
 from mnqcore.strategy import reading
+from mnqcore.strategy.feed_table import FeedTable
 from mnqcore.strategy.model import Strategy
 from mnqcore.strategy.pieces import Pieces
 from mnqcore.strategy.resolve import Node, plant
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _PLAIN = tuple(field.name for field in attrs.fields(Plain))
 _NAME = frozenset(["name"])
-KEYS = (*_PLAIN, *CHOICES, "features", "split", *TABLES, "trade")
+KEYS = (*_PLAIN, *CHOICES, "feeds", "features", "split", *TABLES, "trade")
 """The keys of a strategy, but `extends`."""
 
 
@@ -51,9 +52,10 @@ class Builder:
         tables = {key: self._table(cls, merged.get(key) or Node({}), key) for key, cls in TABLES.items()}
         choices = self._choices(pieces, merged)
         split = pieces.split(merged.get("split") or Node({}))
-        features = pieces.features(merged.get("features"))
+        features = pieces.features(merged.get("features"), merged.get("feeds"))
         trade = TradeTable(pieces, self.collect).trade(merged.get("trade") or Node({}))
         instrument = self.instrument(called, merged) if (called := self._called(merged)) is not None else None
+        feeds = FeedTable(pieces, self.collect, self.instrument).feeds(merged.get("feeds"), plain, instrument)
         pieces.together(choices["sizer"], choices["bracket"], merged.get("sizer"))
         pieces.seeing(choices["agent"], merged)
         if plain and instrument and tables["session"]:
@@ -68,6 +70,7 @@ class Builder:
             seed=plain.seed,
             lookback=plain.lookback,
             features=features,
+            feeds=feeds,
             split=split,
             trade=trade,
             requires=requires,

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Choice:
-    """A plugin that a strategy names, and all its parameters: `params` is name -> value, defaults filled in."""
+    """A plugin that a strategy names, and all its parameters: `params` is name -> value, defaults filled in.
+
+    `on`: of a feature set, the feed on whose bars it is computed; empty = the strategy's own.
+    """
 
     kind: str
     use: str
@@ -26,6 +29,7 @@ class Choice:
     version: str
     params: dict[str, Any] = attrs.field(hash=False)
     cls: type = attrs.field(repr=False)
+    on: str = ""
 
     @property
     def name(self) -> str:
@@ -42,12 +46,22 @@ class Choice:
         return callable(getattr(self.cls, "train", None))
 
 
+@attrs.frozen(kw_only=True)
+class Feed:
+    """Bars beside the strategy's own: of which instrument and size. `data`: where from; None = made of its own bars."""
+
+    instrument: Instrument
+    bar_size: str
+    data: Choice | None = None
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Strategy:
     """A strategy, resolved and checked.
 
-    `features` is name -> choice, in the order of their columns; `origins` is dotted key -> where its value comes from
-    ("strategies.toml:12", "default", "catalogue", "--set seed=3"); `requires` is what the file asks to be installed.
+    `features` is name -> choice, in the order of their columns; `feeds` is name -> feed; `origins` is
+    dotted key -> where its value comes from ("strategies.toml:12", "default", "catalogue", "--set seed=3"); `requires`
+    is what the file asks to be installed.
 
     Where the agent is a rule, `extractor` and `executor` are None, `reward` is None unless the file names one, and
     `lookback`, `split` and `env` mean nothing.
@@ -73,6 +87,7 @@ class Strategy:
     env: Env
     executor: Choice | None
     trade: Trade
+    feeds: dict[str, Feed] = attrs.field(factory=dict)
     requires: tuple[str, ...] = ()
     written: dict[str, Node | str] = attrs.field(factory=dict, repr=False)
 
@@ -89,7 +104,8 @@ class Strategy:
     @property
     def choices(self) -> dict[str, Choice]:
         """Dotted key -> choice of every plugin that can change a result: `data`, `features.ta`, `agent`, ..."""
-        named = {"data": self.data, **{f"features.{name}": choice for name, choice in self.features.items()}}
+        fed = {f"feeds.{name}.data": feed.data for name, feed in self.feeds.items() if feed.data}
+        named = {"data": self.data, **fed, **{f"features.{name}": choice for name, choice in self.features.items()}}
         named |= {"agent": self.agent, "bracket": self.bracket, "sizer": self.sizer}
         further = {"extractor": self.extractor, "reward": self.reward}
         return named | {key: choice for key, choice in further.items() if choice}
@@ -108,7 +124,18 @@ class Strategy:
         settings = {key: attrs.asdict(getattr(self, key)) for key in ("instrument", "costs", "risk", "session")}
         plugins = [[key, choice.name, choice.distribution, choice.params] for key, choice in self.choices.items()]
         content = {"bar_size": self.bar_size, "seed": self.seed, "plugins": plugins, **settings, **self._learning()}
+        content |= self._fed()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _fed(self) -> dict[str, Any]:
+        """Return the feeds, and which feature set is on which of them; nothing where there are none."""
+        if not self.feeds:
+            return {}
+        feeds = {
+            name: {"instrument": attrs.asdict(feed.instrument), "bar_size": feed.bar_size, "made": feed.data is None}
+            for name, feed in self.feeds.items()
+        }
+        return {"feeds": feeds, "on": {name: choice.on for name, choice in self.features.items() if choice.on}}
 
     def _learning(self) -> dict[str, Any]:
         """Return the settings that only a learner has."""

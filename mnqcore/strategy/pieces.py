@@ -11,6 +11,7 @@ from mnqcore.api.parameters import parameters
 from mnqcore.errors import PluginError
 from mnqcore.strategy import reading
 from mnqcore.strategy.model import Choice
+from mnqcore.strategy.resolve import Node
 from mnqcore.strategy.settings import SPLITS
 
 if TYPE_CHECKING:
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
 
     from mnqcore.plugins import Plugins, Registered
     from mnqcore.strategy.collect import Collector
-    from mnqcore.strategy.resolve import Node
     from mnqcore.strategy.settings import Split
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 """What may name a strategy, an instrument or a feature set: it becomes a folder, or part of a column's name."""
 NAME_HINT = "letters, digits, - and _, at most 64"
 DROPPED = "none"
-"""The `use` of a feature set, or of alerts, that a layer above wants no more."""
+"""The `use` of a feature set, of a feed or of alerts, that a layer above wants no more."""
 
 
 @attrs.frozen
@@ -61,11 +61,36 @@ class Pieces:
         self.collect.written[f"{table}.use"] = use
         return self.collect.read(cls, _without_use(node), node, f"{word} '{use.value}'")
 
-    def features(self, node: Node | None) -> dict[str, Choice]:
-        """Return the feature sets by name, without those that are dropped."""
+    def features(self, node: Node | None, feeds: Node | None) -> dict[str, Choice]:
+        """Return the feature sets by name, without those dropped; `feeds` is the table of what they are on."""
         sets = self.named(node, "features", "a feature set", "one a set")
-        found = {name: self.choice("features", child, f"features.{name}") for name, child in sets.items()}
+        known = [name for name, child in ((feeds.table or {}) if feeds else {}).items() if not _dropped(child)]
+        found = {name: self._features(child, f"features.{name}", known) for name, child in sets.items()}
         return {name: choice for name, choice in found.items() if choice}
+
+    def _features(self, node: Node, table: str, feeds: list[str]) -> Choice | None:
+        """Return a feature set; `on` is no parameter of the plugin, but says on which feed it is computed."""
+        on = node.get("on")
+        if on is None or node.table is None:
+            return self.choice("features", node, table)
+        rest = Node({key: child for key, child in node.table.items() if key != "on"}, node.source, node.path)
+        choice, feed = self.choice("features", rest, table), self._feed(on, feeds)
+        if choice is None or feed is None:
+            return None
+        self.collect.written[f"{table}.on"] = on
+        return attrs.evolve(choice, on=feed)
+
+    def _feed(self, node: Node, feeds: list[str]) -> str | None:
+        try:
+            name = str(reading.typed(node.value, str))
+        except reading.Refusal as refusal:
+            self.collect.add(f"on {refusal}", node, hint='on = "hourly", the name of a feed')
+            return None
+        if name not in feeds and not self.collect.partial:
+            hint = reading.unknown(name, feeds) if feeds else f'feeds.{name} = {{ bar_size = "1 hour" }}'
+            self.collect.add(f"there is no feed named {name!r}", node, hint=hint)
+            return None
+        return name
 
     def named(self, node: Node | None, table: str, word: str, each: str) -> dict[str, Node]:
         """Return the tables of a table by their names, without those that are dropped.
@@ -77,10 +102,9 @@ class Pieces:
             self.collect.add(message, node, hint=f'{table}.NAME = {{ use = "..." }}')
         found = {}
         for name, child in (node.table or {}).items() if node else ():
-            use = child.get("use")
             if not NAME.fullmatch(name):
                 self.collect.add(f"{word} cannot be called {name!r}", child, key=True, hint=NAME_HINT)
-            elif use and use.value == DROPPED:
+            elif _dropped(child):
                 self._nothing_else(child, f"{table}.{name}")
             else:
                 found[name] = child
@@ -101,7 +125,7 @@ class Pieces:
             return
         features = merged.get("features")
         sets = (features.table or {}) if features else {}
-        if all((use := node.get("use")) and use.value == DROPPED for node in sets.values()):
+        if all(map(_dropped, sets.values())):
             message = f"agent '{agent.use}' needs features to look at"
             self.collect.add(message, merged, ("agent", "use"), hint='features.NAME = { use = "returns" }')
 
@@ -166,6 +190,11 @@ class Pieces:
             if key != "use":
                 message = f'{table} is dropped by use = "none": {key!r} means nothing'
                 self.collect.unknown(node, (key,), message, "remove it")
+
+
+def _dropped(node: Node) -> bool:
+    use = node.get("use")
+    return use is not None and use.value == DROPPED
 
 
 def _without_use(node: Node) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from mnqcore.strategy.trade import TradePlain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnqcore.strategy.model import Strategy
+    from mnqcore.strategy.model import Choice, Feed, Strategy
     from mnqcore.strategy.trade import Trade
 
 
@@ -32,11 +32,20 @@ def values(strategy: Strategy) -> dict[str, dict[str, Any]]:
     }
     plain |= {"seed": strategy.seed} | ({"lookback": strategy.lookback} if strategy.learns else {})
     tables: dict[str, dict[str, Any]] = {"": plain}
-    tables |= {key: {"use": choice.use, **choice.params} for key, choice in strategy.choices.items()}
+    tables |= {f"feeds.{name}": _feed(feed) for name, feed in strategy.feeds.items()}
+    tables |= {key: _choice(choice) for key, choice in strategy.choices.items()}
     fees = {key: amount for key, amount in attrs.asdict(strategy.costs.commission).items() if amount}
     costs = {**attrs.asdict(strategy.costs, recurse=False), "commission": fees or {"per_contract": 0.0}}
     tables |= {"costs": costs, "risk": attrs.asdict(strategy.risk), "session": attrs.asdict(strategy.session)}
     return tables | _learning(strategy) | _trade(strategy.trade)
+
+
+def _feed(feed: Feed) -> dict[str, Any]:
+    return {"instrument": feed.instrument.name if feed.data else None, "bar_size": feed.bar_size}
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    return {"use": choice.use, **({"on": choice.on} if choice.on else {}), **choice.params}
 
 
 def _learning(strategy: Strategy) -> dict[str, dict[str, Any]]:
@@ -61,9 +70,11 @@ def _lines(strategy: Strategy, origins: dict[str, str]) -> Iterator[str]:
     yield "format = 1"
     if strategy.requires:
         yield f"requires = {value(list(strategy.requires))}"
-    instrument = f"instrument.{bare(strategy.instrument.name)}"
-    facts = attrs.asdict(strategy.instrument, filter=lambda field, _: field.name != "name")
-    yield from _table(instrument, facts, instrument, origins)
+    every = [strategy.instrument, *(feed.instrument for feed in strategy.feeds.values())]
+    for instrument in {one.name: one for one in every}.values():
+        header = f"instrument.{bare(instrument.name)}"
+        facts = attrs.asdict(instrument, filter=lambda field, _: field.name != "name")
+        yield from _table(header, facts, header, origins)
     for key, table in values(strategy).items():
         header = f"strategy.{bare(strategy.name)}.{key}".removesuffix(".")
         yield from _table(header, table, key, origins)

@@ -17,7 +17,18 @@ from mnqcore.errors import PluginError
 from mnqcore.market.instruments import Instrument, catalogue
 from mnqcore.strategy.pieces import DROPPED, NAME
 from mnqcore.strategy.reading import settable, unwrapped
-from mnqcore.strategy.settings import CHOICES, FURTHER, SPLITS, TABLES, USED, Commission, Holdout, Plain, clock
+from mnqcore.strategy.settings import (
+    CHOICES,
+    FURTHER,
+    SPLITS,
+    TABLES,
+    USED,
+    Commission,
+    FeedPlain,
+    Holdout,
+    Plain,
+    clock,
+)
 from mnqcore.strategy.trade import ALERTS, Beat, Limits, TradePlain
 
 if TYPE_CHECKING:
@@ -30,6 +41,7 @@ if TYPE_CHECKING:
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_SIZES = "^[1-9][0-9]{0,3} (sec|min|hour|day)s?$"
 _NAMES = f"^{NAME.pattern}$"
 
 
@@ -57,11 +69,19 @@ def _strategy() -> dict[str, Schema]:
     """Return the keys of a strategy; the tables with `use` stand in the definitions."""
     plain = _fields(Plain)
     plain["instrument"]["examples"] = sorted(catalogue())
-    plain["bar_size"]["pattern"] = "^[1-9][0-9]{0,3} (sec|min|hour|day)s?$"
+    plain["bar_size"]["pattern"] = _SIZES
     tables = {key: _own(cls) for key, cls in TABLES.items()}
     kinds = {kind: {"$ref": f"#/definitions/{kind}"} for kind in (*CHOICES, "features", "split")}
     features = {**_named(kinds["features"]), "description": "one table a set; its columns become NAME.column"}
-    return {**plain, **kinds, "features": features, **tables, "trade": _trade()}
+    return {**plain, **kinds, "feeds": _feeds(), "features": features, **tables, "trade": _trade()}
+
+
+def _feeds() -> Schema:
+    """Return the table `feeds`."""
+    dropped = {"const": DROPPED, "description": "drops a feed that a layer below has set"}
+    feed = {**_fields(FeedPlain), "data": {"$ref": "#/definitions/data"}, "use": dropped}
+    feed["bar_size"]["pattern"] = _SIZES
+    return {**_named(_closed(feed, "")), "description": "one table a feed: bars beside the strategy's own"}
 
 
 def _trade() -> Schema:
@@ -82,6 +102,8 @@ def _kind(kind: str, plugins: Plugins, broken: list[str]) -> Schema:
     anything: Schema = {}
     for piece in sorted((one for one in plugins.registered if one.kind == kind), key=lambda one: one.name):
         fields = _piece(piece, broken)
+        if kind == "features" and fields is not None:
+            fields = {"on": {"type": "string", "description": "the feed it is computed on"}, **fields}
         known[_words(piece, plugins)] = _closed({"use": True, **fields}, "") if fields is not None else {}
         anything |= dict.fromkeys(fields or {}, True)
     if kind == "features":

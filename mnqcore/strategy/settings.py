@@ -150,6 +150,14 @@ class Plain:
     seed: int = param(0, ge=0, le=2**32 - 1, help="of training, bootstrap and random baseline; plugins have their own")
 
 
+@attrs.frozen(kw_only=True)
+class FeedPlain:
+    """Bars beside the strategy's own; without `data` they are made of those."""
+
+    instrument: str | None = param(None, help="whose bars, with data of their own; the strategy's where none is named")
+    bar_size: str | None = param(None, help="length of a bar; without data a multiple of the strategy's")
+
+
 def clock(text: str) -> str | None:
     """Return why a text is not a time of day "HH:MM", or None."""
     return None if _CLOCK.fullmatch(text) else f'must be a time "HH:MM", was {text!r}'
@@ -212,6 +220,7 @@ FURTHER: dict[tuple[type, str], Callable[[Any], str | None]] = {
     (Instrument, "tick_value"): money,
     (Instrument, "timezone"): zone,
     (Plain, "bar_size"): length,
+    (FeedPlain, "bar_size"): length,
     (Session, "no_entry_after"): clock,
     **trade.FURTHER,
 }
@@ -221,6 +230,7 @@ HINTS: dict[tuple[type, str], str] = {
     (Risk, "max_daily_loss"): _MONEY_HINT,
     (Risk, "max_loss"): _MONEY_HINT,
     (Plain, "bar_size"): "a number and one of: sec, min, hour, day",
+    (FeedPlain, "bar_size"): "a number and one of: sec, min, hour, day",
 }
 """(class, parameter) -> what to do when it is out of range, where that is not plain from the message."""
 
@@ -245,5 +255,5 @@ LEARNING = frozenset(("extractor", "reward", "executor"))
 IDLE = frozenset(("lookback", "split", "extractor", "env", "executor"))
 """The keys that mean nothing where the agent is a rule."""
 
-LATER = frozenset(("feeds", "gates", "sweep", "on"))
+LATER = frozenset(("gates", "sweep"))
 """Keys that are planned, so that the message can say so."""

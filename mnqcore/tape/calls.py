@@ -51,7 +51,9 @@ def features(choice: Choice, name: str, view: MarketView) -> pd.DataFrame:
     if odd:
         raise _broken(choice, f"columns are not float: {', '.join(odd)}", "return float columns")
     columns = found.astype(np.float64)
-    _refuse_senseless(choice, columns, asked(choice, "warmup", lambda: int(getattr(plugin, "warmup", 0))))
+    # What is made of feeds is known from their first close on, whenever that is.
+    known_from = len(columns) if view.feeds else asked(choice, "warmup", lambda: int(getattr(plugin, "warmup", 0)))
+    _refuse_senseless(choice, columns, known_from)
     return columns.add_prefix(f"{name}.")
 
 

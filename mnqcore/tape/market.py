@@ -5,6 +5,7 @@ Nothing here looks at which bars exist: `flat` follows from the calendar and the
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,6 +21,8 @@ from mnqcore.tape.clock import NEVER, mark
 from mnqcore.tape.records import BAR, NO_PRICE, ORDER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from mnqcore.api.values import Window
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from mnqcore.market.instruments import Instrument
     from mnqcore.market.rolls import Roll, Stitched
     from mnqcore.strategy.settings import Session
+    from mnqcore.tape.feeds import Feed
 
     Ints = NDArray[np.int64]
 
@@ -39,7 +43,8 @@ class Market:
 
     `tape`, `orders`: BAR and ORDER records. `view`: what plugins see. `raw`: the lead contract's bars as traded.
     `days`: trading day of each bar. `contracts`: name of each bar's contract. `outside`: bars left out since they lie
-    outside the session.
+    outside the session. `feeds`: name -> further bars. `unfed`: bool (bars,), at which of the bars a feed lacks the bar
+    that should have closed last; None without feeds.
     """
 
     instrument: Instrument
@@ -53,6 +58,8 @@ class Market:
     contracts: NDArray[np.object_]
     rolls: tuple[Roll, ...]
     outside: int
+    feeds: Mapping[str, Feed] = MappingProxyType({})
+    unfed: NDArray[np.bool_] | None = None
 
     @property
     def times(self) -> pd.DatetimeIndex:
@@ -78,6 +85,7 @@ class Market:
             days=self.days[part],
             contracts=self.contracts[part],
             rolls=tuple(roll for roll in self.rolls if begin < roll.time <= end),
+            unfed=None if self.unfed is None else self.unfed[part],
         )
 
 
@@ -115,7 +123,7 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
         calendar=calendar,
         bar_size=bar_size,
         raw=joined.bars,
-        view=_view(joined, instrument, calendar, bar_size),
+        view=viewed(joined, instrument, calendar, bar_size),
         tape=tape,
         orders=orders,
         days=located.day,
@@ -192,7 +200,8 @@ def _changes(rolls: tuple[Roll, ...], start: Ints, located: Located) -> list[int
     return changes
 
 
-def _view(joined: Stitched, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta) -> MarketView:
+def viewed(joined: Stitched, instrument: Instrument, calendar: Calendar, bar_size: pd.Timedelta) -> MarketView:
+    """Return joined bars as plugins see them: prices scaled forwards over rolls."""
     bars = joined.bars
     if joined.rolls:
         bars = bars.assign(**{name: bars[name] * joined.factor for name in PRICES})

@@ -9,6 +9,8 @@ import numpy as np
 
 NO_PRICE = np.iinfo(np.int64).min
 """A price that does not exist: no stop, no target, or no further bar of the contract held."""
+NO_FEED = -2
+"""In the place of a stop's distance: no entry, since a feed lacks the bar that should have closed by then."""
 
 BAR = np.dtype(
     [
@@ -29,7 +31,7 @@ BAR = np.dtype(
 ORDER = np.dtype(
     [
         ("carry_open", "i8"),  # next open of the contract held so far; `open` but on the first bar after a roll
-        ("stop", "i8"),  # distance from the close in ticks; 0 = no stop, -1 = no entry yet (warm-up)
+        ("stop", "i8"),  # distance from the close in ticks; 0 = no stop, -1 = no entry yet (warm-up), or NO_FEED
         ("target", "i8"),  # distance from the close in ticks; 0 = none
         ("sizer_signal", "f8"),
         ("reward_signal", "f8"),

@@ -102,11 +102,12 @@ class Scaler:
         )
 
 
-def first_complete(features: pd.DataFrame) -> int:
+def first_complete(features: pd.DataFrame, excused: NDArray[np.bool_] | None = None) -> int:
     """Return the first bar from which every column is finite; what lies before is history that cannot be seen whole.
 
     Args:
         features: float columns on the times of the bars.
+        excused: bool (bars,), later bars that may lack a value: those of a feed are missing; None excuses none.
 
     Raises:
         DataError: a column never has a value, or lacks one after that bar; names the column and the bar's time.
@@ -121,6 +122,8 @@ def first_complete(features: pd.DataFrame) -> int:
             next="take more bars than its warm-up, or drop the feature",
         )
     first = int(finite.argmax(axis=0).max(initial=0))
+    if excused is not None:
+        finite |= excused[:, None]
     holes = np.argwhere(~finite[first:])
     if len(holes):
         bar, column = first + int(holes[0][0]), int(holes[0][1])

@@ -40,6 +40,11 @@ class File:
         for column in self.columns:
             _rule(column)
 
+    @property
+    def how(self) -> dict[str, str]:
+        """Further column -> how larger bars are made of it."""
+        return dict(_rule(column) for column in self.columns)
+
     def bars(self, request: BarRequest) -> pd.DataFrame:
         """Return float64 `open high low close volume`, `contract` if the file has it, and the further columns.
 
@@ -56,7 +61,7 @@ class File:
                 found=f"duration = {request.duration!r}",
                 next="set data.start and data.end",
             )
-        how = dict(_rule(column) for column in self.columns)
+        how = self.how
         path = Path(os.path.expanduser(self.path))  # unlike the Path's own, leaves the home of nobody as it is
         bars, size = read_bars(
             path, request.instrument, stamp=self.stamp, zone=self.zone, sep=self.sep, columns=tuple(how)
