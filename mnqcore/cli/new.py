@@ -107,10 +107,11 @@ def _install(package: Path) -> None:
 
     done = subprocess.run(installing([*_EDITABLE, str(package)]), check=False, capture_output=True, text=True)
     if done.returncode:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        said = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        telling = [line for line in said if "Error: " in line] or said or [f"exit code {done.returncode}"]
         raise PluginError(
             f"{package} is written, but pip could not install it",
-            found=said[-1] if said else f"exit code {done.returncode}",
+            found=telling[-1],
             next=f"mnq plugins install -e {package}, or: mnq -p {next(iter(package.glob('*.py')))} COMMAND",
         )
 
