@@ -118,6 +118,7 @@ def test_refusal_refuses_what_a_session_sends(tmp_path):
 
     traded = trade(strategy.load(tmp_path / "s.toml", None, found), found, tmp_path, Options(mode="paper"))
 
+    assert traded.run is not None
     with Journal.read(traded.run.path / "journal.sqlite") as journal:
         events = [(event.kind, event.data) for event in journal.events()]
     heard = [(data["type"], data["why"]) for kind, data in events if kind == "event"]
