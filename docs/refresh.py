@@ -173,7 +173,7 @@ def _faults() -> list[str]:
 
 
 def _hooks() -> list[str]:
-    """Return every hook: its arguments, its docstring and its example."""
+    """Return a section for every hook: its arguments, docstring, contract, example, and the example in full."""
     from mnqcore import hookspecs
 
     lines: list[str] = []
@@ -181,8 +181,50 @@ def _hooks() -> list[str]:
         spec = getattr(hookspecs, name)
         text, _, example = inspect.cleandoc(spec.__doc__).partition("\n\nExample:\n")
         arguments = ", ".join(inspect.signature(spec).parameters)
-        lines += [f"### `{name}({arguments})`", "", text, "", "```python", textwrap.dedent(example).strip(), "```", ""]
+        lines += [f"## `{name}({arguments})`", "", text, "", *_contract(hookspecs.HOOK_KINDS.get(name)), "```python"]
+        lines += [textwrap.dedent(example).strip(), "```", "", f"In full: {_examples(name)}.", ""]
     return lines[:-1]
+
+
+def _contract(kind: str | None) -> list[str]:
+    """Return what a piece of a kind has to have: each of its methods with its arguments; nothing for an observer."""
+    from mnqcore.api import contracts, port
+
+    named = {
+        "data": [contracts.DataSource], "features": [contracts.FeatureSet], "reward": [contracts.Reward],
+        "bracket": [contracts.Bracket], "sizer": [contracts.Sizer], "extractor": [contracts.Extractor],
+        "agent": [contracts.Agent, contracts.Learner], "broker": [port.Broker], "executor": [contracts.Executor],
+    }  # fmt: skip
+    lines: list[str] = []
+    for contract in named[kind] if kind else ():
+        lines += [*textwrap.wrap(f"A class of kind `{kind}`. {_first(contract)}", 118), ""]
+        own = {name: one for name, one in vars(contract).items() if _is_own(name, one)}
+        rows = [(f"`{_signature(name, one)}`", _first(one)) for name, one in own.items()]
+        lines += [*_table(("it has", "what that does"), rows), ""]
+    return lines
+
+
+def _is_own(name: str, one: object) -> bool:
+    return isinstance(one, property) or (inspect.isfunction(one) and (name[0] != "_" or name == "__call__"))
+
+
+def _signature(name: str, one: object) -> str:
+    if isinstance(one, property):
+        return name
+    arguments = ", ".join([*inspect.signature(one).parameters][1:])  # type: ignore[arg-type]
+    return f"{'async ' if inspect.iscoroutinefunction(one) else ''}{name}({arguments})"
+
+
+def _first(one: object) -> str:
+    return " ".join(inspect.cleandoc(one.__doc__ or "").partition("\n\n")[0].split())
+
+
+def _examples(hook: str) -> str:
+    """Return links to the examples of a hook; there must be one."""
+    found = [path for path in sorted(ROOT.glob("examples/one-file/*.py")) if f"def {hook}(" in path.read_text("utf-8")]
+    if not found:
+        raise ValueError(f"no file of examples/one-file shows {hook}")
+    return ", ".join(f"[{path.name}](../{path.relative_to(ROOT).as_posix()})" for path in found)
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
@@ -240,9 +282,10 @@ class Desk:
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), contextlib.chdir(self.folder):
             self.code = main(arguments)
-        lines = [line.rstrip() for line in text.getvalue().splitlines()]
+        here = f"{self.folder.resolve()}{os.sep}"  # it is another each time
+        lines = [line.rstrip().replace(here, "") for line in text.getvalue().splitlines()]
         for one in filters:
-            lines = _filtered(lines, *shlex.split(one))
+            lines = filtered(lines, *shlex.split(one))
         return "".join(f"{line}\n" for line in lines)
 
     def executes(self, code: str) -> None:
@@ -251,7 +294,8 @@ class Desk:
             exec(compile(code, "<page>", "exec"), {"__name__": "page"})
 
 
-def _filtered(lines: list[str], program: str, argument: str) -> list[str]:
+def filtered(lines: list[str], program: str, argument: str) -> list[str]:
+    """Return what `grep TEXT` or `head -N` lets through."""
     if program == "grep":
         return [line for line in lines if argument in line]
     if program == "head":

@@ -16,7 +16,10 @@ An error says what, where, what was found, and what to do. Users see it without 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class MnqError(Exception):
@@ -36,6 +39,12 @@ class MnqError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.args), self.__dict__
+
+    def placed(self, where: str) -> Self:
+        """Return the error itself, which now says where it came about, unless it said so already."""
+        if "where" not in self.facts:
+            self.facts = {"where": where, **self.facts}
+        return self
 
     def __str__(self) -> str:
         return "\n".join([self.what, *(f"  {label:<7} {text}" for label, text in self.facts.items())])

@@ -212,7 +212,8 @@ def test_exit_codes_and_nothing_on_stdout(arguments, code, words, folder, capsys
     assert words in err
     assert out == ""
     assert "Traceback" not in err
-    assert not (folder / "runs").exists()
+    left = [path.name for path in folder.glob("runs/*/*")]
+    assert [name.endswith("-failed") for name in left] == [True] * (code == 4)  # what was at fault is set aside
 
 
 def test_an_error_is_a_few_lines_in_a_real_process_too(home):

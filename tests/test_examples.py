@@ -17,13 +17,34 @@ from mnqcore.hookspecs import HOOK_KINDS, OBSERVERS
 from mnqcore.market.instruments import catalogue
 from mnqcore.plugins import load
 from mnqcore.stages.options import Options
+from mnqcore.stages.trade import trade
 from mnqcore.stages.verify import verify
+from mnqcore.trading.journal import Journal
 
 FOLDER = Path(__file__).parents[1] / "examples" / "one-file"
 FILE = FOLDER / "strategies.toml"
 ALONE = ["steady", "swing", "calm", "wicks", "streak", "sawtooth"]
 LEARNING = ["shapes", "pool", "climb"]
 MNQ = catalogue()["MNQ"]
+SECONDS = """
+format = 1
+[instrument.NIGHT]
+tick_size = 0.25
+tick_value = 0.5
+margin = 100.0
+calendar = "24/7"
+timezone = "UTC"
+day_start = "00:00"
+[strategy.tick]
+instrument = "NIGHT"
+bar_size = "1 sec"
+session = { flat_by_close = false }
+data = { use = "ticker", count = 5 }
+agent = { use = "every-other" }
+trade.broker = { use = "refusal", why = "not today" }
+trade.account = "A1"
+trade.on_exit = "leave"
+"""
 
 
 def plugins(*names):
@@ -91,17 +112,32 @@ def test_all_together_are_watched_and_can_be_repeated(tmp_path, caplog):
     assert all(level.equal for level in verify(result.run))
 
 
+def test_refusal_refuses_what_a_session_sends(tmp_path):
+    (tmp_path / "s.toml").write_text(SECONDS)
+    found = load([str(FOLDER / "refusal.py"), str(Path(__file__).with_name("wall_clock.py"))])
+
+    traded = trade(strategy.load(tmp_path / "s.toml", None, found), found, tmp_path, Options(mode="paper"))
+
+    assert traded.run is not None
+    with Journal.read(traded.run.path / "journal.sqlite") as journal:
+        events = [(event.kind, event.data) for event in journal.events()]
+    heard = [(data["type"], data["why"]) for kind, data in events if kind == "event"]
+    assert traded.why == "the bars ended"
+    assert heard[:2] == [("Rejected", "not today")] * 2  # the entry, and its stop
+    assert set(heard) == {("Rejected", "not today")}
+
+
 def test_the_whole_file_is_sound_and_each_example_has_a_strategy():
     found = strategy.check(FILE, plugins(*ALONE, *LEARNING))
 
     assert [one.name for one in found] == [*ALONE, *LEARNING, "together"]
-    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted([*ALONE, *LEARNING, "watch_losses"])
+    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted([*ALONE, *LEARNING, "refusal", "watch_losses"])
 
 
-def test_every_hook_that_can_be_used_has_an_example():
-    found = plugins(*ALONE, *LEARNING, "watch_losses")
+def test_every_hook_has_an_example():
+    found = plugins(*ALONE, *LEARNING, "refusal", "watch_losses")
 
-    assert {one.kind for one in found.registered if one.distribution != "mnq"} == {*HOOK_KINDS.values()} - {"broker"}
+    assert {one.kind for one in found.registered if one.distribution != "mnq"} == {*HOOK_KINDS.values()}
     assert found.observed == set(OBSERVERS)
     assert found.broken == []
 

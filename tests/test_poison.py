@@ -1,6 +1,7 @@
 """Poisoned bars, strategy files and plugins end in a clear error with the right exit code, and leave nothing behind."""
 
 import gzip
+import json
 import textwrap
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnqcore.cli import main
+from mnqcore.runs import list_runs
 
 STRATEGY = """
 format = 1
@@ -61,6 +63,20 @@ def refused(capsys, *arguments):
     assert "bug in mnq" not in err
     assert err.isascii() or any(not text.isascii() for text in map(str, arguments))
     return code, err
+
+
+def assert_set_aside(folder, err):
+    """What is left of a run that a plugin ended: why, and a strategy file that runs it again; it is no run."""
+    (left,) = folder.glob("runs/small/*")
+    assert left.name.endswith("-failed")
+    assert f"kept    {left}" in err
+    found = json.loads((left / "error.json").read_text())
+    assert found["schema"] == "mnq.error/1"
+    assert found["error"]["exit_code"] == 4
+    assert err.startswith(f"error: {found['error']['what']}\n")
+    assert found["traceback"][-1] != ""
+    assert main(["check", str(left / "resolved.toml"), "-p", str(left / "plugins" / "bad_plugin.py")]) == 0
+    assert list_runs(folder / "runs") == []
 
 
 def value_at(column, value, row=100):
@@ -343,7 +359,8 @@ def test_poisoned_plugins_are_plugin_errors_that_name_them(kind, poison, folder,
 
     assert code == 4, err
     assert f"{key.partition('.')[0]} 'bad'" in err
-    assert not (folder / "runs").exists()
+    assert "mnq-local-bad-plugin 0" in err
+    assert_set_aside(folder, err)
 
 
 @pytest.mark.parametrize("kind", ["sizers", "rewards"])
@@ -362,7 +379,7 @@ def test_poisoned_signals_are_plugin_errors_that_name_them(kind, body, folder, c
 
     assert code == 4, err
     assert f"{USES[kind][0]} 'bad'" in err
-    assert not (folder / "runs").exists()
+    assert_set_aside(folder, err)
 
 
 @pytest.mark.parametrize("hook", ["run_started(run)", "trade_closed(run, trade)", "run_finished(run, result)"])

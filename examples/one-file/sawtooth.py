@@ -30,17 +30,18 @@ class Sawtooth:
         import numpy as np
         import pandas as pd
 
-        start, end = (pd.Timestamp(day, tz="UTC") for day in (self.first, self.last))
-        calendar = Calendar(request.instrument, rth=request.session == "rth")
-        times = calendar.bar_starts(request.start or start, request.end or end, request.bar_size)
-        if times.empty:
-            raise DataError("no bar in the period asked for", found=f"{start:%Y-%m-%d} .. {end:%Y-%m-%d}")
+        first, last = (pd.Timestamp(day, tz="UTC") for day in (self.first, self.last))
+        times = Calendar(request.instrument, rth=request.session == "rth").bar_starts(first, last, request.bar_size)
         tick, phase = request.instrument.tick_size, np.arange(len(times) + 1) % (2 * self.half)
         price = 80_000 * tick + self.step * tick * np.minimum(phase, 2 * self.half - phase)
         opened, close = price[:-1], price[1:]
         high, low = np.maximum(opened, close) + tick, np.minimum(opened, close) - tick
         columns = {"open": opened, "high": high, "low": low, "close": close, "volume": np.full(len(times), 100.0)}
-        return pd.DataFrame(columns, index=times)
+        bars = pd.DataFrame(columns, index=times)
+        bars = bars[(times >= (request.start or first)) & (times < (request.end or last))]
+        if bars.empty:
+            raise DataError("no bar in the period asked for", found=f"{first:%Y-%m-%d} .. {last:%Y-%m-%d}")
+        return bars
 
 
 @hookimpl

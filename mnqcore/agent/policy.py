@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from mnqcore.agent.threads import one_thread
 from mnqcore.env.spaces import action_space, window_space
+from mnqcore.errors import PluginError
 from mnqcore.simulator.observation import FEATURES
 
 if TYPE_CHECKING:
@@ -128,9 +129,19 @@ def blank(spec: ModelSpec, hidden: tuple[int, ...], activation: str) -> TradingP
 
 
 def _width(network: torch.nn.Module, spec: ModelSpec) -> int:
+    """Return the width of a network's answer, seen on two windows of zeros to be a row of numbers for each."""
     training = network.training
     network.eval()
     with torch.no_grad():
-        found = network(torch.zeros(1, spec.observation.lookback, spec.observation.n_features))
+        found = network(torch.zeros(2, spec.observation.lookback, spec.observation.n_features))
     network.train(training)
-    return int(found.shape[1])
+    shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if len(shape) != 2 or shape[0] != 2 or not torch.isfinite(found).all():
+        owner = type(spec.extractor)
+        raise PluginError(
+            "an extractor broke its contract: its network returned "
+            + ("what is no number" if len(shape) == 2 and shape[0] == 2 else f"{shape} for two windows"),
+            who=f"{owner.__module__}.{owner.__qualname__}",
+            next="return (batch, width), finite",
+        )
+    return int(shape[1])

@@ -14,11 +14,13 @@ from mnqcore.agent.policy import TradingPolicy
 from mnqcore.api.values import Action, Entry
 from mnqcore.errors import PluginError
 from mnqcore.simulator import Account, following
+from mnqcore.simulator.account import entries_at
 from mnqcore.simulator.decision import ASKS
 from mnqcore.simulator.following import UNSURE
 from mnqcore.simulator.kernel import RAN
 from mnqcore.simulator.observation import FEATURES
 from mnqcore.simulator.records import ASK, TRADE
+from mnqcore.tape.naming import at_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -241,12 +243,25 @@ class _Walk:
                 led["answer"][0] = self._size()
             elif status == UNSURE:
                 bar = int(led["bar"][0])
-                self.actions[bar] = turn.decide(bar + self.start, self.seen.copy())
+                self.actions[bar] = self._decided(turn, bar)
             else:
                 self._make_room()
 
+    def _decided(self, turn: Turn, bar: int) -> int:
+        try:
+            return turn.decide(bar + self.start, self.seen.copy())
+        except Exception as error:
+            where = at_bar(bar + self.start, int(self.account.orders["time"][bar]))
+            if isinstance(error, PluginError):
+                raise error.placed(where) from error
+            error.add_note(where)
+            raise
+
     def _size(self) -> int:
-        size = int(self.size_of(self.entry)[0])
+        try:
+            size = int(self.size_of(self.entry)[0])
+        except PluginError as error:
+            raise error.placed(entries_at(self.asks, self.account.orders, 1, self.start)) from error
         if size < 0:  # it would be asked again, for ever
             raise ValueError(f"a size is below 0: {size}")
         return size

@@ -9,6 +9,7 @@ import attrs
 import click
 
 from mnqcore.api.contracts import KINDS
+from mnqcore.cli.pip import install
 from mnqcore.cli.table import columns
 from mnqcore.errors import PluginError
 
@@ -153,3 +154,6 @@ def _document(found: Plugins, rows: list[Row]) -> dict[str, Any]:
         "broken": [attrs.asdict(broken) for broken in found.broken],
         "disabled": [attrs.asdict(off) for off in found.disabled],
     }
+
+
+plugins.add_command(install)

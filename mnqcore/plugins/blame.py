@@ -40,13 +40,22 @@ def place(error: BaseException, module: str, file: Path | None = None) -> str:
     root, shown_from = (file, file.parent) if file else _root(module)
     if root is None or shown_from is None:
         return ""
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    places: list[tuple[str, int | None]] = [
+        (frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
     if isinstance(error, SyntaxError) and error.filename:
         places.append((error.filename, error.lineno))
     if isinstance(error, Refused) and error.code:
         places.append((error.code.co_filename, error.code.co_firstlineno))
     own = [(Path(name), line) for name, line in places if Path(name).is_relative_to(root)]
     return f"{own[-1][0].relative_to(shown_from).as_posix()}:{own[-1][1]}" if own else ""
+
+
+def depth(error: BaseException, module: str) -> int:
+    """Return how deep in an error's traceback the plugin's own code lies, -1 when the error did not come from there."""
+    root, _ = _root(module)
+    frames = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return max((at for at, file in enumerate(frames) if root is not None and file.is_relative_to(root)), default=-1)
 
 
 def remedy(error: BaseException, module: str) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+FAILURE = "mnq.error/1"
+"""Schema of `error.json`, which a run that failed leaves."""
 _LIBRARIES = ("numpy", "numba", "pandas", "pyarrow", "pandas-market-calendars", "pandas-ta-classic")
 _ABANDONED = 86_400  # seconds after which what a killed process left is removed
 
@@ -79,16 +81,30 @@ class Draft:
             with contextlib.suppress(OSError):  # another run has come to lie there
                 folder.rmdir()
 
-    def set_aside(self) -> Path | None:
-        """Keep what a training needs to be resumed under a name of its own; None, and nothing kept, if it has nothing.
+    def set_aside(self, failure: Mapping[str, Any] | None) -> Path | None:
+        """Keep what is left of a run under a name of its own, `...-interrupted` where a training can go on from it.
 
         It is no run: it has no figures, and no list shows it.
+
+        Args:
+            failure: why it failed, written to `error.json`; None keeps only what a training needs to be resumed.
+
+        Returns:
+            Where it is, or None where nothing was worth keeping, or could be kept.
         """
-        if not _holds_checkpoint(self.folder):
+        resumable = _holds_checkpoint(self.folder)
+        if not resumable and failure is None:
             self.discard()
             return None
-        self._write_log()
-        return _place(self.folder, self.home / f"{self._name}-interrupted").resolve()
+        try:
+            if failure is not None:
+                document = {"schema": FAILURE, "strategy": self.strategy, "digest": self.digest, **failure}
+                times = {"started": self.started.isoformat(), "failed": datetime.now(UTC).isoformat()}
+                self._write_json("error.json", {**document, "versions": versions(), **times})
+            self._write_log()
+            return _place(self.folder, self.home / f"{self._name}-{'interrupted' if resumable else 'failed'}").resolve()
+        except OSError:  # the disk is full, say: what ended the run matters more
+            return None
 
     def keep(
         self, *, metrics: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any]
@@ -148,7 +164,10 @@ class Draft:
             "started": self.started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
         }
-        (self.folder / "manifest.json").write_text(to_json(document), encoding="utf-8", newline="\n")
+        self._write_json("manifest.json", document)
+
+    def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        (self.folder / name).write_text(to_json(document), encoding="utf-8", newline="\n")
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnqcore.api.values import Entry, Step
+from mnqcore.errors import MnqError
 from mnqcore.market.instruments import MICRO
 from mnqcore.rules import OFF, Denial
 from mnqcore.simulator import kernel
@@ -14,6 +15,7 @@ from mnqcore.simulator.addresses import by_address
 from mnqcore.simulator.decision import ASKS
 from mnqcore.simulator.episode import begin
 from mnqcore.simulator.records import ASK, LEDGER, RULES, STEP, TRADE
+from mnqcore.tape.naming import at_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +132,10 @@ class Account:
         while asking > 0:
             if asking not in self._entries:
                 self._entries[asking] = entry_of(self._asks[:asking])
-            sizes = size_of(self._entries[asking])
+            try:
+                sizes = size_of(self._entries[asking])
+            except MnqError as error:
+                raise error.placed(entries_at(self._asks[:asking], self.orders, len(self.ledger))) from error
             if sizes.shape != (asking,):
                 raise ValueError(f"{asking} entries were answered by sizes of shape {sizes.shape}")
             asking = kernel.move(self._world, _NO_SIZES, np.ascontiguousarray(sizes))
@@ -185,15 +190,32 @@ class Account:
     def _answer(self, lanes: list[int], size_of: SizeOf | None) -> None:
         if size_of is None:
             raise TypeError("an account without sizes needs a sizer")
-        if len(self.ledger) == 1:
-            sizes = size_of(self._alone)
+        alone = len(self.ledger) == 1
+        try:
+            sizes = size_of(self._alone if alone else entry_of(self._asks[lanes]))
+        except MnqError as error:
+            raise error.placed(entries_at(self._asks[lanes], self.orders, len(self.ledger))) from error
+        if alone:
             self._answers[0] = size = sizes[0]
         else:
-            sizes = size_of(entry_of(self._asks[lanes]))
             self._answers[lanes] = sizes
             size = sizes.min()
         if size < 0:  # the kernel would ask again, for ever
             raise ValueError(f"a size is below 0: {size}")
+
+
+def entries_at(asks: Records, orders: Records, lanes: int, start: int = 0) -> str:
+    """Return the bar at whose close sizes were asked for, in words; of several entries that of the first.
+
+    Args:
+        asks: ASK records.
+        orders: ORDER records, which know the time of a bar.
+        lanes: how many accounts there are.
+        start: the number of the first of these bars.
+    """
+    first, more = asks[0], f" and {len(asks) - 1} more" if len(asks) > 1 else ""
+    bar = int(first["bar"])
+    return at_bar(bar + start, int(orders["time"][bar]), int(first["lane"]), lanes) + more
 
 
 def entry_of(asks: Records) -> Entry:

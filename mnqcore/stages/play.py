@@ -78,22 +78,26 @@ def play_learners(ground: Ground, parts: Sequence[Part]) -> Play:
     """Trade one account by one or several learners, each from the bar at whose close the one before ends."""
     from mnqcore.agent.runner import lead
     from mnqcore.api.values import Window
+    from mnqcore.tape.naming import answering
 
     prepared = ground.prepared
     whole = Window(first=parts[0].window.first, last=parts[-1].window.last)
     market = prepared.market.between(whole)
-    turns, blind = [_turn(ground, part) for part in parts], _blind(ground, parts)
+    with answering("build", prepared.strategy.extractor):
+        turns = [_turn(ground, part) for part in parts]
+    blind = _blind(ground, parts)
     began = time.perf_counter()
-    led = lead(
-        turns,
-        market.tape,
-        market.orders,
-        prepared.law,
-        initial_balance=prepared.strategy.costs.initial_balance,
-        size_of=prepared.tape.size_of,
-        start=whole.first,
-        blind=blind,
-    )
+    with answering("act", prepared.strategy.agent, prepared.strategy.extractor):
+        led = lead(
+            turns,
+            market.tape,
+            market.orders,
+            prepared.law,
+            initial_balance=prepared.strategy.costs.initial_balance,
+            size_of=prepared.tape.size_of,
+            start=whole.first,
+            blind=blind,
+        )
     took = time.perf_counter() - began
     _refuse_false_books(led.account)
     return Play(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import MnqError, PluginError, UsageError, require
+from mnqcore.errors import PluginError, UsageError, require
+from mnqcore.plugins.watch import watched
 from mnqcore.stages.backtest import Backtest, backtest
+from mnqcore.stages.failure import set_aside
 from mnqcore.stages.options import Options, stages_of
 from mnqcore.stages.sessions import refuse_idle, refuse_impossible, sit
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from mnqcore.strategy.model import Strategy
 
 _KEPT_OF_CHOICE = ("use", "distribution", "version", "params")
-_RESUME = "the same command with --resume {}"
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,7 +69,8 @@ def run(
     Raises:
         UsageError: no such stage, or one that this agent has not.
         StrategyError: the file is invalid; nothing was run.
-        DataError, PluginError: the run failed; nothing was kept.
+        DataError: the bars are missing or bad; nothing was kept.
+        PluginError: a plugin is at fault; what is left of the run was kept where the error says.
         MnqError: the training broke down; what resumes it was kept where the error says. Or a session was stopped
             before its end, and goes on with the same call.
     """
@@ -120,21 +122,22 @@ def _run(
     stages: tuple[str, ...],
     options: Options,
 ) -> Result:
-    """Run a loaded strategy and keep the run; where anything fails, only what resumes a training is kept."""
+    """Run a loaded strategy and keep the run; where it fails, what tells why and what resumes a training."""
     from mnqcore.runs import Draft
     from mnqcore.stages.looking import look
 
     draft = Draft(base=base, strategy=strategy.name, digest=strategy.digest())
     draft.begin(strategy.to_toml(), plugins.files)
     try:
-        made = _observed(strategy, plugins, draft, progress, stages, options)
+        with watched():
+            made = _observed(strategy, plugins, draft, progress, stages, options)
         kept = draft.keep(
             metrics=made.metrics,
             tables={"trades": made.trades, "equity": made.equity.to_frame()},
             manifest={**_manifest(made, stages), "looks": look(base, draft.name, made)},
         )
     except BaseException as error:
-        _set_aside(draft, error)
+        set_aside(draft, error, {**described(strategy), "stage": ",".join(stages)})
         raise
     result = Result(metrics=made.metrics, trades=made.trades, equity=made.equity, features=made.features, run=kept)
     try:
@@ -142,22 +145,6 @@ def _run(
     except PluginError as error:  # the run itself is whole
         raise PluginError(error.what, **error.facts, kept=str(kept.path)) from error
     return result
-
-
-def _set_aside(draft: Draft, error: BaseException) -> None:
-    """Keep what a training needs to go on, and say where; else leave nothing."""
-    kept = draft.set_aside()
-    if kept is None:
-        return
-    if isinstance(error, MnqError):
-        what = error.facts.pop("kept", "")
-        error.facts["kept"] = f"{kept}: {what}" if what else f"{kept}"
-        if not what:  # what broke down by itself would break down again
-            error.facts["resume"] = _RESUME.format(kept)
-    else:
-        _LOG.warning(
-            "the training was interrupted, and can go on\n  kept    %s\n  resume  %s", kept, _RESUME.format(kept)
-        )
 
 
 def _observed(

@@ -58,6 +58,7 @@ def train(
         PluginError: a plugin broke its contract, or the executor lost a unit.
     """
     from mnqcore.stages.unit import Unit, shared, train_unit
+    from mnqcore.tape.naming import answering
 
     strategy, executor = ground.prepared.strategy, ground.prepared.strategy.executor
     if executor is None:
@@ -78,7 +79,7 @@ def train(
         for seed in numbers
         for fold in folds
     ]
-    with shared(ground):
+    with answering("map", executor), shared(ground):
         answers = executor.build().map(train_unit, [unit.text() for unit in units])
     if len(answers) != len(units):
         raise PluginError(

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from mnqcore.plugins.watch import watched
+from mnqcore.tape.naming import ANOTHERS, answering
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -76,8 +79,13 @@ def train_unit(text: str) -> str:
     done = Path(unit.folder) / RESULT
     if done.is_file():
         return done.read_text(encoding="utf-8")
-    ground = _ground(unit)
-    result = json.dumps(_train(ground, ground.folds[unit.fold - 1], unit), allow_nan=False)
+    try:
+        with watched():
+            ground = _ground(unit)
+            result = json.dumps(_train(ground, ground.folds[unit.fold - 1], unit), allow_nan=False)
+    except Exception as error:
+        error.add_note(ANOTHERS)  # it must not pass for the executor's
+        raise
     done.write_text(result, encoding="utf-8")
     return result
 
@@ -107,7 +115,8 @@ def _train(ground: Ground, fold: Fold, unit: Unit) -> dict[str, Any]:
     arena = _scaled(ground, fold, features, learner, unit.seed)
     folder = Path(unit.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with Meter(unit.show, getattr(learner, "timesteps", 0), f"seed {unit.seed} fold {unit.fold}") as meter:
+    named = answering("train", strategy.agent, strategy.extractor)
+    with named, Meter(unit.show, getattr(learner, "timesteps", 0), f"seed {unit.seed} fold {unit.fold}") as meter:
         learner.train(
             Training(
                 spec=ground.spec,
@@ -121,7 +130,8 @@ def _train(ground: Ground, fold: Fold, unit: Unit) -> dict[str, Any]:
         )
     model = model_of(ground, fold, learner, scaler, seed=unit.seed, reward_scale=arena.reward_scale)
     shutil.rmtree(folder / "model", ignore_errors=True)  # of a unit that was stopped between model and result
-    artifact.save(folder / "model", model)
+    with answering("save", strategy.agent):
+        artifact.save(folder / "model", model)
     windows = {name: getattr(fold, name) for name in ("train", "validate")}
     judged = {name: score(ground, learner, features, window) for name, window in windows.items()}
     return {
