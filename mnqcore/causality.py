@@ -202,8 +202,11 @@ def _copy(view: MarketView) -> MarketView:
 def _between(view: MarketView, start: int, end: int) -> MarketView:
     """Return the view as it were with a history from bar `start` up to, without, bar `end`."""
     bars = view.bars.iloc[start:end]
-    first, last = bars.index[0], bars.index[-1]
-    feeds = {name: feed[(feed.index >= first) & (feed.index <= last)] for name, feed in view.feeds.items()}
+    first, over = bars.index[0], bars.index[-1] + view.bar_size
+    feeds = {
+        name: feed[((feed.index >= first) | (start == 0)) & _closed(feed, over, view)]
+        for name, feed in view.feeds.items()
+    }
     return attrs.evolve(view, bars=bars, factor=view.factor.iloc[start:end], feeds=feeds)
 
 
@@ -211,14 +214,24 @@ def _redrawn(view: MarketView, t: int, generator: np.random.Generator) -> Market
     """Return the view with another future after bar `t`: prices, volumes, further columns, factor and feeds."""
     import numpy as np
 
-    moment = view.bars.index[t]
+    over = view.bars.index[t] + view.bar_size
     after = np.arange(len(view.bars)) > t
     return attrs.evolve(
         view,
         bars=_other(view.bars, after, generator),
         factor=view.factor.where(~after, view.factor * 1.01),
-        feeds={name: _other(feed, np.asarray(feed.index > moment), generator) for name, feed in view.feeds.items()},
+        feeds={name: _other(feed, ~_closed(feed, over, view), generator) for name, feed in view.feeds.items()},
     )
+
+
+def _closed(feed: pd.DataFrame, moment: pd.Timestamp, view: MarketView) -> NDArray[np.bool_]:
+    """Return which bars of a feed are over by a moment; their size is their usual distance."""
+    import numpy as np
+    import pandas as pd
+
+    steps = np.diff(pd.DatetimeIndex(feed.index).as_unit("ns").asi8)
+    size = pd.Timedelta(int(np.median(steps)), "ns") if len(steps) else view.bar_size
+    return np.asarray(feed.index + size <= moment)
 
 
 def _other(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Generator) -> pd.DataFrame:

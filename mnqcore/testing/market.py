@@ -73,7 +73,10 @@ def market(made: Made) -> Market:
 def view(made: Made) -> MarketView:
     """Return a made market as plugins see it, with a frame of hourly bars for each feed."""
     found = market(made).view
-    return attrs.evolve(found, feeds={name: _feed(made, number) for number, name in enumerate(made.feeds)})
+    bars, factor = found.bars.copy(deep=True), found.factor.copy(deep=True)  # a piece may write to what it is given
+    return attrs.evolve(
+        found, bars=bars, factor=factor, feeds={name: _feed(made, number) for number, name in enumerate(made.feeds)}
+    )
 
 
 def _feed(made: Made, number: int) -> pd.DataFrame:

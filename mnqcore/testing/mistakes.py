@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mnqcore.testing.subject import Subject
 
@@ -54,16 +53,17 @@ def likely(
 ) -> tuple[str, str]:
     """Return (`file:line code`, what is likely wrong with it) of the surest match in the piece's code, else "", "".
 
-    Lines that name the column come first; where one does, and a pattern is so common that it says little (`strict`),
-    no other line is accused.
+    Lines that name the column come first, then the class, then the rest of its module. Of patterns so common that they
+    say little (`strict`), a line that does not name the column is only accused where no other in the class matches.
     """
-    lines = list(_lines(subject))
-    named = [one for one in lines if column and re.search(rf"[\"'\s(]{re.escape(_stem(column))}", one[1])]
-    for group in (named, [] if named and strict else lines):
+    own, others = _lines(subject)
+    named = [one for one in own if column and re.search(rf"[\"'\s(]{re.escape(_stem(column))}", one[1])]
+    for group in (named, own, [] if strict else others):
         for pattern, mistake in patterns:
-            for where, line in group:
-                if found := re.search(pattern, line):
-                    return f"{where} {_snippet(line, found)}", mistake
+            matches = [(where, line, found) for where, line in group if (found := re.search(pattern, line))]
+            if matches and (group is named or not strict or len(matches) == 1):
+                where, line, found = matches[0]
+                return f"{where} {_snippet(line, found)}", mistake
     return "", ""
 
 
@@ -90,24 +90,29 @@ def _snippet(line: str, found: re.Match[str]) -> str:
     return line
 
 
-def _lines(subject: Subject) -> Iterator[tuple[str, str]]:
-    """Yield (`file:line`, code) of the class first, then of the rest of its module; no comments, no docstrings."""
+def _lines(subject: Subject) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return (`file:line`, code) of the class, and of what else it may call in its module; no comments, no docstrings.
+
+    What lies in other classes of the module is theirs, but for those that it inherits from.
+    """
     path = Path(getattr(sys.modules.get(subject.cls.__module__), "__file__", None) or "")
     try:
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
-        first = inspect.getsourcelines(subject.cls)[1]
-    except (OSError, SyntaxError, TypeError, ValueError):
-        return
-    silent = _documentation(tree)
-    own = next((n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == subject.cls.__name__), None)
-    last = own.end_lineno or first if own else first
-    numbered = [(at, line) for at, line in enumerate(text.splitlines(), 1) if at not in silent]
-    inside = [one for one in numbered if first <= one[0] <= last]
-    for at, line in [*inside, *(one for one in numbered if one not in inside)]:
+    except (OSError, SyntaxError, ValueError):
+        return [], []
+    silent, spans = _documentation(tree), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            spans[node.name] = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    inherited = {cls.__name__ for cls in subject.cls.__mro__}
+    foreign = {at for name, span in spans.items() if name not in inherited for at in span}
+    own, others = [], []
+    for at, line in enumerate(text.splitlines(), 1):
         code = line.partition("  #")[0].strip()
-        if code and not code.startswith(("#", "import ", "from ")):
-            yield f"{path.name}:{at}", code
+        if code and at not in silent and at not in foreign and not code.startswith(("#", "import ", "from ")):
+            (own if at in spans.get(subject.cls.__name__, ()) else others).append((f"{path.name}:{at}", code))
+    return own, others
 
 
 def _documentation(tree: ast.AST) -> set[int]:

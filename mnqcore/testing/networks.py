@@ -51,7 +51,7 @@ def encoded(network: Any, rows: torch.Tensor) -> torch.Tensor:
     import torch
 
     with torch.no_grad():
-        found: torch.Tensor = network(rows)
+        found: torch.Tensor = network(rows).detach()
     return found
 
 

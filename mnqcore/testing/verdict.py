@@ -10,7 +10,7 @@ import attrs
 from mnqcore.errors import MnqError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from mnqcore.testing.subject import Subject
 
@@ -82,6 +82,15 @@ class Report:
         return sum(result.verdict != "skip" for result in self.results)
 
 
+_GATES = {
+    "default construction": "it cannot be made",
+    "contract": "its answers are not what the contract says",
+    "deterministic": "its answers differ from time to time",
+    "acts the same": "its actions differ from time to time",
+}
+"""check that others stand on -> why they are not made where it fails."""
+_ALWAYS = ("import time", "light import", "no network on import")
+
 CHECKS: list[Check] = []
 """All checks, in the order in which they are made."""
 
@@ -104,9 +113,12 @@ def checks_of(kind: str) -> list[Check]:
     return [one for one in checks.CHECKS if kind in one.kinds]
 
 
-def report(subject: Subject) -> Report:
-    """Return what came of every check of a piece."""
-    return Report(subject=subject, results=tuple(_results(subject)))
+def report(subject: Subject, leave: Container[str] = ()) -> Report:
+    """Return what came of every check of a piece, but for those called as in `leave`.
+
+    Where one fails that the others stand on, they are not made: they would only repeat it.
+    """
+    return Report(subject=subject, results=tuple(_results(subject, leave)))
 
 
 def result_of(one: Check, subject: Subject) -> Result | None:
@@ -128,27 +140,36 @@ def raised(error: BaseException, subject: Subject) -> Fault:
     from mnqcore.plugins.blame import place, reason
 
     module = subject.cls.__module__
-    cause = error.__cause__ if isinstance(error, MnqError) and error.__cause__ else error
+    told = isinstance(error, MnqError) and (error.__cause__ is None or isinstance(error.__cause__, MnqError))
+    cause = error if told or not isinstance(error, MnqError) or error.__cause__ is None else error.__cause__
     where = place(cause, module) or subject.place()
     if isinstance(cause, KeyError) and cause.args and isinstance(cause.args[0], str):
         advice = f"do the bars have no column '{cause.args[0]}'? --column {cause.args[0]} adds it"
         return Fault(f"raised {reason(cause)}", where, advice)
-    if isinstance(error, MnqError) and cause is error:
+    if isinstance(error, MnqError) and told:
         text = error.what.partition("' ")[2] or error.what
         facts = [error.facts[label] for label in ("found", "where") if label in error.facts]
         return Fault("; ".join([text, *facts]), where, error.facts.get("next", ""))
     return Fault(f"raised {reason(cause)}", where)
 
 
-def _results(subject: Subject) -> Iterator[Result]:
+def _results(subject: Subject, leave: Container[str]) -> Iterator[Result]:
     """Yield the results; a fault that stops several checks is told once."""
     known: set[str] = set()
+    closed = ""
     for one in checks_of(subject.kind):
+        if one.name in leave:
+            continue
+        if closed and one.name not in _ALWAYS:
+            yield Result(check=one.name, rule=one.rule, verdict="skip", reason=closed)
+            continue
         result = result_of(one, subject)
         if result is None:
             continue
         texts = {fault.text for fault in result.faults}
         if result.verdict == "FAIL" and texts <= known:
             result = attrs.evolve(result, verdict="skip", faults=(), reason="it fails for a reason told above")
+        if result.verdict == "FAIL":
+            closed = closed or _GATES.get(one.name, "")
         known |= texts
         yield result

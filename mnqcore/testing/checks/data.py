@@ -30,20 +30,13 @@ def request(**changes: Any) -> BarRequest:
     return BarRequest(**given | changes)
 
 
-@check("contract", "data", rule="`bars` returns float64 open high low close volume, UTC bar starts in order, unique.")
-def contract(subject: Subject) -> Iterator[Fault]:
-    """See to the shape of the bars."""
-    if _bars(subject).empty:
-        yield Fault("it returned no bar", subject.place(), "raise DataError where there is nothing")
-
-
 @check("laid on the clock", "data")
 def can_be_laid(subject: Subject) -> Iterator[Fault]:
     """Its bars can be traded: in the instrument's sessions, contracts stitched."""
     from mnqcore.strategy.settings import Session
     from mnqcore.tape import lay
 
-    asked, bars = request(), _bars(subject)
+    asked, bars = request(), bars_of(subject)
     market = lay(bars, asked.instrument, Session(), asked.bar_size)
     if market.outside > len(bars) // 2:
         yield Fault(
@@ -56,9 +49,9 @@ def can_be_laid(subject: Subject) -> Iterator[Fault]:
 @check("bounds", "data")
 def bounds(subject: Subject) -> Iterator[Fault]:
     """`start` and `end` only cut, [start, end): a bar is the same in every cut."""
-    whole = _bars(subject)
+    whole = bars_of(subject)
     first, last = whole.index[len(whole) // 3], whole.index[2 * len(whole) // 3]
-    part = _bars(subject, start=first, end=last)
+    part = bars_of(subject, start=first, end=last)
     wanted = whole[(whole.index >= first) & (whole.index < last)]
     if not part.index.equals(wanted.index):
         found = f"{part.index[0]} .. {part.index[-1]}" if len(part) else "none"
@@ -95,14 +88,16 @@ def nothing_there(subject: Subject) -> Iterator[Fault]:
     except Exception as error:
         yield Fault(f"it raises {type(error).__name__}: {error}", subject.place(), "raise DataError")
         return
-    if found.empty:
-        yield Fault("it returns no bars, and does not say why", subject.place(), "raise DataError")
+    text = (
+        "it returns no bars, and does not say why" if found.empty else f"it returns {len(found):,} bars of other times"
+    )
+    yield Fault(text, subject.place(), "raise DataError")
 
 
 @check("tick grid", "data", advisory=True)
 def tick_grid(subject: Subject) -> Iterator[Fault]:
     """Prices are whole ticks of the instrument: others are rounded when they are traded."""
-    tick, bars = request().instrument.tick_size, _bars(subject)
+    tick, bars = request().instrument.tick_size, bars_of(subject)
     for name in ("open", "high", "low", "close"):
         ticks = bars[name].to_numpy(np.float64) / tick
         off = float(np.mean(np.abs(ticks - np.rint(ticks)) > 1e-6))
@@ -111,7 +106,8 @@ def tick_grid(subject: Subject) -> Iterator[Fault]:
             return
 
 
-def _bars(subject: Subject, **changes: Any) -> pd.DataFrame:
+def bars_of(subject: Subject, **changes: Any) -> pd.DataFrame:
+    """Return the bars of a request; NotAsked where it has none of these."""
     from mnqcore.tape import calls
 
     try:

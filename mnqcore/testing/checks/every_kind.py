@@ -10,7 +10,7 @@ from mnqcore.api.parameters import parameters, states
 from mnqcore.testing.verdict import Fault, NotAsked, check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mnqcore.api.parameters import Parameter
     from mnqcore.testing.subject import Subject
@@ -120,9 +120,9 @@ def bad_values_are_refused(subject: Subject) -> Iterator[Fault]:
     given = _listed(subject.choice.params)
     for name, one in parameters(subject.cls).items():
         for bad in _bad(one):
-            try:
-                read(subject.cls, given | {name: bad})
-            except Exception:  # any refusal will do: the next check looks at its kind
+            if _refuses(lambda bad=bad, name=name: read(subject.cls, given | {name: bad})) and (  # type: ignore[misc]
+                isinstance(bad, dict) or _refuses(lambda bad=bad, name=name: _made(subject, name, bad))  # type: ignore[misc]
+            ):
                 continue
             yield Fault(f"{name} = {bad!r} is taken", subject.place(), "give the parameter a range: ge, gt, le, lt")
 
@@ -142,6 +142,19 @@ def ends_of_ranges(subject: Subject) -> Iterator[Fault]:
                 yield Fault(
                     f"{name} = {value!r} raises {found}", subject.place(), "raise ValueError, or narrow the range"
                 )
+
+
+def _refuses(make: Callable[[], Any]) -> bool:
+    try:
+        make()
+    except Exception:  # any refusal will do: the next check looks at its kind
+        return True
+    return False
+
+
+def _made(subject: Subject, name: str, value: Any) -> Any:
+    plain = tuple(value) if isinstance(value, list) else value
+    return subject.cls(**subject.choice.params | {name: plain})
 
 
 def as_toml(params: dict[str, Any]) -> str:

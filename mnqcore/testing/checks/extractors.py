@@ -17,28 +17,6 @@ if TYPE_CHECKING:
     from mnqcore.testing.subject import Subject
 
 _SERIES = 40
-_SHAPES = ((12, 5), (1, 1), (7, 13))
-
-
-@check("shape", "extractor")
-def shape(subject: Subject) -> Iterator[Fault]:
-    """Windows (batch, lookback, n_features) become finite float32 (batch, latent), whatever the shape and the batch."""
-    import torch
-
-    for sizes in _SHAPES:
-        network, widths = built(subject, spec(*sizes)).eval(), set()
-        for batch in (0, 1, 3):
-            found = encoded(network, windows(batch, spec(*sizes)))
-            if found.ndim != 2 or len(found) != batch or found.dtype != torch.float32:
-                text = f"of {batch} windows of {sizes} it makes {found.dtype} of shape {tuple(found.shape)}"
-                yield Fault(text, subject.place(), "return (batch, latent) in float32")
-                return
-            if not bool(torch.isfinite(found).all()):
-                yield Fault(f"latents of windows of {sizes} are not finite", subject.place())
-                return
-            widths.add(found.shape[1])
-        if len(widths) > 1:
-            yield Fault(f"the width depends on the batch: {sorted(widths)}", subject.place())
 
 
 @check("batch apart", "extractor")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 
 from mnqcore.api.parameters import states
-from mnqcore.testing.mistakes import NOT_FINITE, likely
+from mnqcore.testing.checks.contracts import faults_of
 from mnqcore.testing.paths import LANES, PATHS, alone, paid, recording
-from mnqcore.testing.verdict import Fault, check, raised
+from mnqcore.testing.verdict import Fault, NotAsked, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,16 +39,16 @@ def pays(path: str) -> None:
 
     @check(f"pays on {path}", "reward", rule=f"It pays one finite number an account: {PATHS[path][1]}.")
     def paid_on_path(subject: Subject) -> Iterator[Fault]:
-        try:
-            paid(subject, recording(subject, path))
-        except Exception as error:
-            fault = raised(error, subject)
-            where, mistake = likely(subject, NOT_FINITE) if "finite" in fault.likely else ("", "")
-            yield Fault(f"{fault.text}: {PATHS[path][1]}", where or fault.where, mistake or fault.likely)
+        usual = list(faults_of(subject, lambda: paid(subject, recording(subject, "usual"))))
+        if usual:
+            raise NotAsked("it does not pay on the usual market either")
+        for fault in faults_of(subject, lambda: paid(subject, recording(subject, path))):
+            yield attrs.evolve(fault, text=f"{fault.text}: {PATHS[path][1]}")
 
 
 for _path in PATHS:
-    pays(_path)
+    if _path != "usual":
+        pays(_path)
 
 
 @check("accounts apart", "reward")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnqcore.testing.mistakes import NOT_FINITE, likely
 from mnqcore.testing.paths import entries, one_by_one
-from mnqcore.testing.verdict import Fault, Inapplicable, check, raised
+from mnqcore.testing.verdict import Fault, Inapplicable, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,19 +27,6 @@ def sized(subject: Subject) -> SizeOf:
     from mnqcore.tape import calls
 
     return calls.size_of(subject.choice, subject.build())
-
-
-@check("whole contracts", "sizer")
-def whole_contracts(subject: Subject) -> Iterator[Fault]:
-    """It answers whole contracts, 0 or more, one an entry, for rich and poor accounts, near and far stops."""
-    for entry in entries(subject):
-        try:
-            sized(subject)(entry)
-        except Exception as error:
-            fault = raised(error, subject)
-            where, mistake = likely(subject, NOT_FINITE) if "nan" in fault.text or "inf" in fault.text else ("", "")
-            yield Fault(_short(fault.text), where or fault.where, mistake or "round down: np.floor(x).astype(np.int64)")
-            return
 
 
 @check("poor accounts", "sizer")
@@ -94,7 +80,3 @@ def grows_with_equity(subject: Subject) -> Iterator[Fault]:
     sizes = np.array([sizer(entries(subject, equity=equity)[2]) for equity in _EQUITIES])
     if (np.diff(sizes, axis=0) < 0).any():
         yield Fault("a richer account gets fewer contracts", subject.place())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:97]}..."
