@@ -218,9 +218,9 @@ def _redrawn(view: MarketView, t: int, generator: np.random.Generator) -> Market
     after = np.arange(len(view.bars)) > t
     return attrs.evolve(
         view,
-        bars=_other(view.bars, after, generator),
+        bars=another_future(view.bars, after, generator),
         factor=view.factor.where(~after, view.factor * 1.01),
-        feeds={name: _other(feed, ~_closed(feed, over, view), generator) for name, feed in view.feeds.items()},
+        feeds={name: another_future(feed, ~_closed(feed, over, view), generator) for name, feed in view.feeds.items()},
     )
 
 
@@ -234,7 +234,17 @@ def _closed(feed: pd.DataFrame, moment: pd.Timestamp, view: MarketView) -> NDArr
     return np.asarray(feed.index + size <= moment)
 
 
-def _other(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Generator) -> pd.DataFrame:
+def changes(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[str, int, float]]:
+    """Return column, first row and largest error, in standard deviations, of the columns that differ beyond rounding.
+
+    Args:
+        before: float columns, a row a bar.
+        after: the same columns of the first rows, as many as there are.
+    """
+    return list(_differences(before.iloc[: len(after)], after, _deviations(before), _NOISE))
+
+
+def another_future(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Generator) -> pd.DataFrame:
     """Return `bars` with the rows under `after` redrawn: one factor for a bar's prices, so that they stay a bar."""
     import numpy as np
 

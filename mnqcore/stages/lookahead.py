@@ -99,7 +99,7 @@ def refuse_look_ahead(strategy: Strategy, view: MarketView) -> int:
     bars = len(sample.bars)
     if bars < _FEWEST:
         return 0
-    for choice, compute in _pieces(strategy):
+    for choice, compute in pieces(strategy):
         findings = _findings(choice, compute, sample)
         if findings:
             raise _refused(choice, findings)
@@ -123,7 +123,7 @@ def _findings(choice: Choice, compute: Compute, sample: MarketView) -> list[Find
         ) from error
 
 
-def _pieces(strategy: Strategy) -> Iterator[tuple[Choice, Compute]]:
+def pieces(strategy: Strategy) -> Iterator[tuple[Choice, Compute]]:
     """Yield every plugin that maps bars to columns, and how it is asked."""
     from mnqcore.tape import calls
 

@@ -58,7 +58,7 @@ def prepare(
     from mnqcore.tape import build
 
     progress("bars")
-    market = _market(strategy)
+    market = read_market(strategy)
     facts = _facts(strategy, market)
     progress("plugins")
     tape = build(strategy, market)
@@ -68,7 +68,8 @@ def prepare(
     return Prepared(strategy=strategy, tape=tape, law=law, facts=facts | {"look_ahead_bars": seen})
 
 
-def _market(strategy: Strategy) -> Market:
+def read_market(strategy: Strategy) -> Market:
+    """Return a strategy's bars on the clock; errors as in `prepare`."""
     from mnqcore.api.values import BarRequest
     from mnqcore.market.bars import bar_size
     from mnqcore.tape import calls, lay

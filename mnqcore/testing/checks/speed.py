@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mnqcore.testing.subject import Subject
 
 BESIDE = {
-    "data": "synthetic",
     "features": "technical",
     "reward": "differential-sharpe",
     "bracket": "atr",
@@ -52,7 +51,7 @@ def speed(subject: Subject) -> Iterator[Fault]:
 
 
 def _cost(subject: Subject) -> float:
-    """Return seconds of a call, of a column of features, of a bar of data: the least of some tries."""
+    """Return seconds of a call, of a column of features: the least of some tries."""
     call, units = _CALLS[subject.kind](subject)
     call()
     count, spent = 1, 0.0
@@ -107,15 +106,7 @@ def _extractor(subject: Subject) -> tuple[Callable[[], object], int]:
     return (lambda: encoded(network, rows)), 1
 
 
-def _data(subject: Subject) -> tuple[Callable[[], object], int]:
-    from mnqcore.testing.checks.data import request
-
-    source, asked = subject.build(), request()
-    return (lambda: source.bars(asked)), max(len(source.bars(asked)), 1)
-
-
 _CALLS: dict[str, Callable[[Subject], tuple[Callable[[], object], int]]] = {
-    "data": _data,
     "features": _columns,
     "reward": _reward,
     "bracket": _columns,
