@@ -93,6 +93,8 @@ class Remembers:
 
     def build(self, spec):
         class Network(_Network):
+            seen: torch.Tensor
+
             def __init__(self, spec):
                 super().__init__(spec)
                 self.register_buffer("seen", torch.zeros(1), persistent=True)
@@ -132,7 +134,7 @@ class Unsaved:
     """Draws a tensor that is not saved with it."""
 
     def build(self, spec):
-        network = _Network(spec)
+        network: Any = _Network(spec)
         network.offset = torch.randn(6)
 
         def forward(windows):

@@ -278,7 +278,7 @@ class RaisesAtTheEnd(_Set):
 class OddType(_Set):
     """Has a parameter that no file can hold."""
 
-    lengths: dict = param(None, help="of the means")
+    lengths: dict[str, int] = param(None, help="of the means")
 
     def compute(self, view):
         return self.honest(view)

@@ -22,7 +22,7 @@ COMMANDS = {
     "check": ("mnqcore.cli.check:check", "Check a strategy file; nothing is run"),
     "show": ("mnqcore.cli.show:show", "Show a strategy with every default filled in"),
     "schema": ("mnqcore.cli.schema:schema", "Write the JSON schema that editors complete strategy files with"),
-    "plugins": ("mnqcore.cli.plugins:plugins", "List plugins, and say what is wrong with broken ones"),
+    "plugins": ("mnqcore.cli.plugins:plugins", "List plugins, and check what they promise: mnq plugins check NAME"),
     "list": ("mnqcore.cli.list:list_pieces", "List what a strategy file can name, and its parameters"),
     "data": ("mnqcore.cli.data:data", "Check and import bars"),
     "runs": ("mnqcore.cli.runs:runs", "List, show, compare, verify and remove runs"),

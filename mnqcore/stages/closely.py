@@ -169,7 +169,8 @@ def _of_whole(strategy: Strategy, market: Market) -> list[Peek]:
 
     raw = market.raw.iloc[-_WHOLE:]
     usual = _prepared(strategy, raw)
-    n, found = len(usual.market.tape), []
+    n = len(usual.market.tape)
+    found: list[Peek] = []
     if n < 100:
         return []
     columns, generator = _columns(usual), np.random.default_rng(_SEED)
@@ -247,13 +248,13 @@ def _random(n: int) -> NDArray[np.int8]:
 
 def _account(prepared: Prepared, actions: NDArray[np.int8]) -> NDArray[np.float64]:
     """Return the equity at each close, dollars."""
-    import numpy as np
-
     from mnqcore.simulator import Account
 
     market, balance = prepared.market, prepared.strategy.costs.initial_balance
     account = Account(market.tape, market.orders, prepared.law, initial_balance=balance)
-    return account.run(actions, size_of=prepared.tape.size_of)[0].astype(np.float64) / 1e6
+    micros = account.run(actions, size_of=prepared.tape.size_of)[0]
+    equity: NDArray[np.float64] = micros / 1e6
+    return equity
 
 
 def _of_scaler(usual: Prepared, raw: pd.DataFrame, generator: np.random.Generator) -> Iterator[Peek]:

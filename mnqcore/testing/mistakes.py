@@ -26,7 +26,7 @@ LOOKS_AHEAD = (
     (r"merge_asof\(|\.reindex\(", "a join by start times takes a long bar before it is over"),
     (r"\.(iloc|values|to_numpy\(\))\[-1\]", "[-1] is the last bar of the whole history"),
     (
-        r"(?<!rolling)\)?\.(mean|std|var|min|max|median|quantile|rank|sum)\(",
+        r"^(?!.*(rolling|ewm|expanding|groupby)\().*\.(mean|std|var|min|max|median|quantile|rank|sum)\(",
         "a figure of the whole history: use rolling(n) or expanding()",
     ),
 )
@@ -57,7 +57,7 @@ def likely(
     say little (`strict`), a line that does not name the column is only accused where no other in the class matches.
     """
     own, others = _lines(subject)
-    named = [one for one in own if column and re.search(rf"[\"'\s(]{re.escape(_stem(column))}", one[1])]
+    named = [one for one in own if column and re.search(rf"(^|[\"'\s(]){re.escape(_stem(column))}", one[1])]
     for group in (named, own, [] if strict else others):
         for pattern, mistake in patterns:
             matches = [(where, line, found) for where, line in group if (found := re.search(pattern, line))]
@@ -107,7 +107,8 @@ def _lines(subject: Subject) -> tuple[list[tuple[str, str]], list[tuple[str, str
             spans[node.name] = range(node.lineno, (node.end_lineno or node.lineno) + 1)
     inherited = {cls.__name__ for cls in subject.cls.__mro__}
     foreign = {at for name, span in spans.items() if name not in inherited for at in span}
-    own, others = [], []
+    own: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
     for at, line in enumerate(text.splitlines(), 1):
         code = line.partition("  #")[0].strip()
         if code and at not in silent and at not in foreign and not code.startswith(("#", "import ", "from ")):
