@@ -32,15 +32,21 @@ class Sawtooth:
 
         start, end = (pd.Timestamp(day, tz="UTC") for day in (self.first, self.last))
         calendar = Calendar(request.instrument, rth=request.session == "rth")
-        times = calendar.bar_starts(request.start or start, request.end or end, request.bar_size)
-        if times.empty:
-            raise DataError("no bar in the period asked for", found=f"{start:%Y-%m-%d} .. {end:%Y-%m-%d}")
+        times = calendar.bar_starts(start, end, request.bar_size)
         tick, phase = request.instrument.tick_size, np.arange(len(times) + 1) % (2 * self.half)
         price = 80_000 * tick + self.step * tick * np.minimum(phase, 2 * self.half - phase)
         opened, close = price[:-1], price[1:]
         high, low = np.maximum(opened, close) + tick, np.minimum(opened, close) - tick
         columns = {"open": opened, "high": high, "low": low, "close": close, "volume": np.full(len(times), 100.0)}
-        return pd.DataFrame(columns, index=times)
+        # Drawn whole and then cut, so that a bar is the same whatever was asked for.
+        kept = np.ones(len(times), np.bool_)
+        if request.start is not None:
+            kept &= times >= request.start
+        if request.end is not None:
+            kept &= times < request.end
+        if not kept.any():
+            raise DataError("no bar in the period asked for", found=f"{start:%Y-%m-%d} .. {end:%Y-%m-%d}")
+        return pd.DataFrame(columns, index=times)[kept]
 
 
 @hookimpl

@@ -88,10 +88,11 @@ def nothing_there(subject: Subject) -> Iterator[Fault]:
     except Exception as error:
         yield Fault(f"it raises {type(error).__name__}: {error}", subject.place(), "raise DataError")
         return
-    text = (
-        "it returns no bars, and does not say why" if found.empty else f"it returns {len(found):,} bars of other times"
-    )
-    yield Fault(text, subject.place(), "raise DataError")
+    outside = int(((found.index < far) | (found.index >= far + pd.Timedelta(days=2))).sum())
+    if found.empty:
+        yield Fault("it returns no bars, and does not say why", subject.place(), "raise DataError")
+    elif outside:  # what is drawn by a formula may have bars of any time
+        yield Fault(f"it returns {outside:,} bars of other times", subject.place(), "raise DataError")
 
 
 @check("tick grid", "data", advisory=True)
