@@ -227,7 +227,27 @@ def _examples(hook: str) -> str:
     return ", ".join(f"[{path.name}](../{path.relative_to(ROOT).as_posix()})" for path in found)
 
 
+def _markets() -> list[str]:
+    from mnqcore.testing.market import SHAPES
+
+    return _table(("market", "what is in it"), [(f"`{name}`", text) for name, text in SHAPES.items()])
+
+
+def _checks() -> list[str]:
+    """Return every check of the conformance kit: its kinds and its rule."""
+    from mnqcore.api.contracts import KINDS
+    from mnqcore.testing.checks import CHECKS
+
+    rows = [
+        (f"`{one.name}`", "all" if one.kinds == KINDS else ", ".join(one.kinds),
+         one.rule + (" A note, no failure." if one.advisory else ""))
+        for one in CHECKS
+    ]  # fmt: skip
+    return _table(("check", "kinds", "rule"), rows)
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
+    "checks": _checks,
     "commands": _commands,
     "exit codes": _exit_codes,
     "faults": _faults,
@@ -235,6 +255,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "indicators": _indicators,
     "instrument keys": _instrument_keys,
     "instruments": _instruments,
+    "markets": _markets,
     "pieces": _pieces,
     "settings commission": _settings("Commission"),
     "settings costs": _settings("Costs"),

@@ -202,8 +202,8 @@ def _copy(view: MarketView) -> MarketView:
 def _between(view: MarketView, start: int, end: int) -> MarketView:
     """Return the view as it were with a history from bar `start` up to, without, bar `end`."""
     bars = view.bars.iloc[start:end]
-    known = _known(view, end - 1)
-    feeds = {name: feed[(feed.index >= bars.index[0]) & known[name]] for name, feed in view.feeds.items()}
+    first, known = bars.index[0], _known(view, end - 1)
+    feeds = {name: feed[((feed.index >= first) | (start == 0)) & known[name]] for name, feed in view.feeds.items()}
     return attrs.evolve(view, bars=bars, factor=view.factor.iloc[start:end], feeds=feeds)
 
 
@@ -215,9 +215,9 @@ def _redrawn(view: MarketView, t: int, generator: np.random.Generator) -> Market
     after = np.arange(len(view.bars)) > t
     return attrs.evolve(
         view,
-        bars=_other(view.bars, after, generator),
+        bars=another_future(view.bars, after, generator),
         factor=view.factor.where(~after, view.factor * 1.01),
-        feeds={name: _other(feed, ~known[name], generator) for name, feed in view.feeds.items()},
+        feeds={name: another_future(feed, ~known[name], generator) for name, feed in view.feeds.items()},
     )
 
 
@@ -232,7 +232,17 @@ def _known(view: MarketView, t: int) -> dict[str, NDArray[np.bool_]]:
     return {name: np.asarray(view.feed_closes(name) <= close) for name in view.feeds}
 
 
-def _other(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Generator) -> pd.DataFrame:
+def changes(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[str, int, float]]:
+    """Return column, first row and largest error, in standard deviations, of the columns that differ beyond rounding.
+
+    Args:
+        before: float columns, a row a bar.
+        after: the same columns of the first rows, as many as there are.
+    """
+    return list(_differences(before.iloc[: len(after)], after, _deviations(before), _NOISE))
+
+
+def another_future(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.random.Generator) -> pd.DataFrame:
     """Return `bars` with the rows under `after` redrawn: one factor for a bar's prices, so that they stay a bar."""
     import numpy as np
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "schema": ("mnqcore.cli.schema:schema", "Write the JSON schema that editors complete strategy files with"),
     "new": ("mnqcore.cli.new:new", "Write a plugin package, or a strategy file, to begin with"),
     "init": ("mnqcore.cli.init:init", "Make a project folder: a strategy, its schema, a place for bars"),
-    "plugins": ("mnqcore.cli.plugins:plugins", "List plugins, and say what is wrong with broken ones"),
+    "plugins": ("mnqcore.cli.plugins:plugins", "List plugins, and check what they promise: mnq plugins check NAME"),
     "list": ("mnqcore.cli.list:list_pieces", "List what a strategy file can name, and its parameters"),
     "data": ("mnqcore.cli.data:data", "Check and import bars"),
     "runs": ("mnqcore.cli.runs:runs", "List, show, compare, verify and remove runs"),

@@ -1,4 +1,4 @@
-"""`mnq check FILE`: every strategy of a file, or all that is wrong with it."""
+"""`mnq check FILE`: every strategy of a file, or all that is wrong with it; with --lookahead what knows the future."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from mnqcore.cli.table import columns
 
 if TYPE_CHECKING:
     from mnqcore.cli.context import Context
+    from mnqcore.stages.closely import Looked, Peek
     from mnqcore.strategy import InvalidFile, Strategy
 
 
 @click.command("check")
 @click.argument("file", type=click.Path())
 @click.option("-s", "--strategy", "name", metavar="NAME", help="Only this strategy.")
+@click.option("--lookahead", is_flag=True, help="Read the bars, and look for pieces that know the future.")
 @click.pass_context
-def check(ctx: click.Context, file: str, name: str | None) -> None:
+def check(ctx: click.Context, file: str, name: str | None, lookahead: bool) -> None:
     """Check a strategy FILE: all errors at once, each with its place. Nothing is run, no data is read.
 
-    Exit code 3 if there is an error.
+    With --lookahead the bars are read, and every piece, the scaler and the account are seen to stay as they are when
+    later bars change, at many more places than in a run.
+
+    Exit code 3 if there is an error, 1 if something knows the future.
     """
     from mnqcore import strategy
 
@@ -33,19 +38,49 @@ def check(ctx: click.Context, file: str, name: str | None) -> None:
             raise
         context.print_json("mnq.check/1", {"file": file, "strategies": [], "findings": _findings(error)})
         ctx.exit(error.exit_code)
+    looked = [_looked(each, quiet=context.verbose < 0) for each in found] if lookahead else []
     if context.format == "json":
-        context.print_json("mnq.check/1", {"file": file, "strategies": list(map(_record, found)), "findings": []})
+        more = {"lookahead": list(map(_looked_record, looked))} if lookahead else {}
+        records = list(map(_record, found))
+        context.print_json("mnq.check/1", {"file": file, "strategies": records, "findings": [], **more})
     else:
-        click.echo("\n".join(_screen(file, found)))
+        click.echo("\n".join(_screen(file, found, looked)))
+    if any(each.found for each in looked):
+        ctx.exit(1)
 
 
-def _screen(file: str, found: list[Strategy]) -> list[str]:
+def _looked(one: Strategy, *, quiet: bool) -> Looked:
+    from mnqcore.stages.closely import look_closely
+
+    return look_closely(one, lambda part: None if quiet else click.echo(f"{one.name}: {part}", err=True))
+
+
+def _screen(file: str, found: list[Strategy], looked: list[Looked]) -> list[str]:
     noun = "strategy" if len(found) == 1 else "strategies"
     rows = [(each.name, f"{each.instrument.name} {each.bar_size}", *_pieces(each)) for each in found]
     header = ("STRATEGY", "BARS", "DATA", "AGENT", "BRACKET", "SIZER", "FEATURES")
     table = columns(header, rows, wrap=(3, 5, 6), indent=2)
     feeds = [line for each in found for line in _feeds(each)]
-    return [f"{file}: {len(found)} {noun} ok", *table, *feeds, "not checked: the bars themselves, and look-ahead"]
+    lines = [f"{file}: {len(found)} {noun} ok", *table, *feeds]
+    if not looked:
+        return [*lines, "not checked: the bars themselves, and look-ahead (--lookahead)"]
+    return [*lines, *(line for each in looked for line in _looked_screen(each))]
+
+
+def _looked_screen(one: Looked) -> list[str]:
+    head = (
+        f"look-ahead   {one.strategy}: {one.bars:,} bars, {one.places} places, {', '.join((*one.pieces, 'the whole'))}"
+    )
+    if not one.found:
+        return [f"{head}: none"]
+    return [head, *(line for peek in one.found for line in _peek_lines(peek))]
+
+
+def _peek_lines(peek: Peek) -> list[str]:
+    """Return a finding as lines: what, where, who."""
+    lines = [f"  FAIL  {peek.check:<10} {peek.key or 'the whole'}: {peek.text}"]
+    lines += [f"        {'where':<10} bar {peek.bar:,} = {peek.time:%Y-%m-%d %H:%M} UTC, column {peek.column}"]
+    return lines + ([f"        {'who':<10} {peek.owner}"] if peek.owner else [])
 
 
 def _feeds(one: Strategy) -> list[str]:
@@ -67,6 +102,13 @@ def _record(one: Strategy) -> dict[str, Any]:
     feeds = {name: {"instrument": feed.instrument.name, "bar_size": feed.bar_size} for name, feed in one.feeds.items()}
     extra = {"feeds": feeds} if feeds else {}
     return {"name": one.name, "summary": one.summary, "digest": one.digest(), **settings, "use": uses, **extra}
+
+
+def _looked_record(one: Looked) -> dict[str, Any]:
+    from mnqcore.stages.closely import as_record
+
+    known = {name: getattr(one, name) for name in ("strategy", "bars", "places", "pieces")}
+    return {**known, "found": list(map(as_record, one.found))}
 
 
 def _findings(error: InvalidFile) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import attrs
 import click
 
 from mnqcore.api.contracts import KINDS
+from mnqcore.cli.conformance import check
 from mnqcore.cli.pip import install
 from mnqcore.cli.table import columns
 from mnqcore.errors import PluginError
@@ -48,6 +49,9 @@ def plugins(ctx: click.Context, load: bool) -> None:
 def list_plugins(ctx: click.Context, load: bool) -> None:
     """List plugins, as `mnq plugins` does."""
     _show(ctx.obj, load or ctx.meta["load"])
+
+
+plugins.add_command(check)
 
 
 def _show(context: Context, load: bool) -> None:

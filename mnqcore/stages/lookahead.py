@@ -102,7 +102,7 @@ def refuse_look_ahead(strategy: Strategy, market: Market) -> int:
     bars = len(samples[""].bars)
     if bars < _FEWEST:
         return 0
-    for choice, compute in _pieces(strategy):
+    for choice, compute in pieces(strategy):
         sample = samples[choice.on]
         if len(sample.bars) < _FEWEST:  # a short feed
             continue
@@ -129,7 +129,7 @@ def _findings(choice: Choice, compute: Compute, sample: MarketView) -> list[Find
         ) from error
 
 
-def _pieces(strategy: Strategy) -> Iterator[tuple[Choice, Compute]]:
+def pieces(strategy: Strategy) -> Iterator[tuple[Choice, Compute]]:
     """Yield every plugin that maps bars to columns, and how it is asked."""
     from mnqcore.tape import calls
 

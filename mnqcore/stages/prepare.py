@@ -59,7 +59,7 @@ def prepare(
     from mnqcore.tape import build
 
     progress("bars")
-    market, read = _market(strategy), _read(strategy)
+    market, read = read_market(strategy), read_feeds(strategy)
     progress("plugins")
     tape = build(strategy, market, read)
     facts = _facts(strategy, tape.market)
@@ -69,7 +69,8 @@ def prepare(
     return Prepared(strategy=strategy, tape=tape, law=law, facts=facts | {"look_ahead_bars": seen})
 
 
-def _market(strategy: Strategy) -> Market:
+def read_market(strategy: Strategy) -> Market:
+    """Return a strategy's bars on the clock; errors as in `prepare`."""
     from mnqcore.api.values import BarRequest
     from mnqcore.market.bars import bar_size
     from mnqcore.tape import calls, lay
@@ -80,7 +81,7 @@ def _market(strategy: Strategy) -> Market:
     return lay(bars, strategy.instrument, strategy.session, size)
 
 
-def _read(strategy: Strategy) -> dict[str, Feed]:
+def read_feeds(strategy: Strategy) -> dict[str, Feed]:
     """Return the feeds that have data of their own; the others are made of the strategy's bars."""
     from mnqcore.api.values import BarRequest
     from mnqcore.market.bars import bar_size

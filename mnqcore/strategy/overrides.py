@@ -72,13 +72,17 @@ def _tree(source: Override) -> Node | Finding:
         return source.finding("not a key of a strategy", ())
     if parts[0] == "extends":
         return source.finding("'extends' is settled in the file", (), hint="name another strategy with -s")
-    value = Given(typed.strip(" "), _value(typed, text=parts[-1] == "use"))
-    return _nest(parts, source, value)
+    return _nest(parts, source, given(typed, text=parts[-1] == "use"))
 
 
-def _nest(parts: tuple[str, ...], source: Override, given: Given) -> Node:
+def given(typed: str, *, text: bool = False) -> Given:
+    """Return what was typed behind the `=`; `text` where a plugin's name is wanted."""
+    return Given(typed.strip(" "), _value(typed, text=text))
+
+
+def _nest(parts: tuple[str, ...], source: Override, value: Given) -> Node:
     """Return the value under its keys; an inline table becomes nodes, so that it merges as a table."""
-    leaf: Any = given.value if isinstance(given.value, dict) else given.value if parts[-1] == "use" else given
+    leaf: Any = value.value if isinstance(value.value, dict) or parts[-1] == "use" else value
     node = plant(leaf, source, parts)
     for depth in range(len(parts) - 1, -1, -1):
         node = Node({parts[depth]: node}, source, parts[:depth])
