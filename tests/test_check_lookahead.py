@@ -156,8 +156,8 @@ def test_an_account_that_is_sized_by_the_future_is_found(tmp_path, monkeypatch):
 
     original = module._prepared
 
-    def peeking(strategy, raw):
-        prepared = original(strategy, raw)
+    def peeking(strategy, raw, read):
+        prepared = original(strategy, raw, read)
         last = int(raw["close"].iloc[-1]) % 7 + 1
         object.__setattr__(prepared.tape, "size_of", lambda entry: np.full(len(entry.side), last, np.int64))
         object.__setattr__(prepared, "law", prepared.law.copy())
