@@ -172,6 +172,16 @@ def _faults() -> list[str]:
     )
 
 
+def _controls() -> list[str]:
+    from mnqcore.trading.controls import LISTED
+
+    rows = [
+        (one.rule, one.kind, f"`{one.code}`", f"`{one.key}`" if one.key else "-", one.default, one.acts, one.what)
+        for one in LISTED
+    ]
+    return _table(("id", "kind", "code", "key", "default", "what it does", "what it looks at"), rows)
+
+
 def _hooks() -> list[str]:
     """Return every hook: its arguments, its docstring and its example."""
     from mnqcore import hookspecs
@@ -187,6 +197,7 @@ def _hooks() -> list[str]:
 
 TABLES: dict[str, Callable[[], list[str]]] = {
     "commands": _commands,
+    "controls": _controls,
     "exit codes": _exit_codes,
     "faults": _faults,
     "hooks": _hooks,
