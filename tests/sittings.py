@@ -80,8 +80,10 @@ class Sitting:
 
     def clear(self):
         """End whatever is left."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             with contextlib.suppress(OSError):
                 self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+            for stream in (self.process.stdout, self.process.stderr):
+                stream.close()
         kill_venue(self.folder)
