@@ -198,6 +198,19 @@ def test_a_target_that_filled_unheard_is_not_closed_again(long):
     assert long.memory.orders.position() == {}
 
 
+def test_an_exit_joins_the_group_of_its_stop_though_another_entry_came_since(make):
+    rig = make("risk.max_position=2")
+    rig.venue.sticks = True
+    rig.bar(SELL)
+    rig.bar(BUY, closed=25, hears=False)  # the books are flat yet: the entry has filled unheard
+    rig.venue.move(rig.venue.price - 70)
+    rig.deliver()
+    rig.bar(BUY, opened=-25, hears=False)  # the target fills beside the exit
+    rig.bar()
+
+    assert rig.venue.held() == 2
+
+
 def test_an_exit_whose_group_is_gone_is_followed_by_one_of_its_own(long):
     long.venue.lose_stop()
     long.venue.done.update(one.order.group for one in long.venue.orders.values() if one.order.group)
