@@ -172,6 +172,16 @@ def _faults() -> list[str]:
     )
 
 
+def _controls() -> list[str]:
+    from mnqcore.trading.controls import LISTED
+
+    rows = [
+        (one.rule, one.kind, f"`{one.code}`", f"`{one.key}`" if one.key else "-", one.default, one.acts, one.what)
+        for one in LISTED
+    ]
+    return _table(("id", "kind", "code", "key", "default", "what it does", "what it looks at"), rows)
+
+
 def _hooks() -> list[str]:
     """Return a section for every hook: its arguments, docstring, contract, example, and the example in full."""
     from mnqcore import hookspecs
@@ -249,6 +259,7 @@ def _checks() -> list[str]:
 TABLES: dict[str, Callable[[], list[str]]] = {
     "checks": _checks,
     "commands": _commands,
+    "controls": _controls,
     "exit codes": _exit_codes,
     "faults": _faults,
     "hooks": _hooks,

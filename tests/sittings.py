@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from typing import Any
 
 from tests.tiny import command, hear_ctrl_c
 from tests.venues import kill_venue
@@ -27,7 +28,8 @@ class Sitting:
     """A session in a process; its venue ends with the test."""
 
     def __init__(self, place):
-        self.place, self.folder, self.process = place, place / FOLDER, None
+        self.place, self.folder = place, place / FOLDER
+        self.process: Any = None
         (place / "s.toml").write_text(STRATEGY)
 
     def start(self, *settings, options=(), **environ):
@@ -78,8 +80,10 @@ class Sitting:
 
     def clear(self):
         """End whatever is left."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             with contextlib.suppress(OSError):
                 self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+            for stream in (self.process.stdout, self.process.stderr):
+                stream.close()
         kill_venue(self.folder)

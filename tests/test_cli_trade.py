@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,7 +201,12 @@ def test_live_is_refused_without_a_terminal_and_from_python(sitting, mnq, monkey
 def test_live_begins_once_the_account_and_the_largest_loss_are_typed(sitting, mnq, monkeypatch, typed, begins):
     (sitting.place / "s.toml").write_text(live("max_daily_loss = 500.0, max_loss = 1_500.0"))
     begun = []
-    monkeypatch.setattr("mnqcore.stages.trade.trade", lambda *_a, **more: begun.append(more["confirmed"]) or traded())
+
+    def begin(*_arguments, confirmed, **_more):
+        begun.append(confirmed)
+        return traded()
+
+    monkeypatch.setattr("mnqcore.stages.trade.trade", begin)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.prompt", lambda *_a, **_more: typed)
     monkeypatch.setattr("mnqcore.cli.session_report.show", lambda *_a: None)
@@ -579,9 +585,10 @@ def answered():
 def test_a_stopped_session_is_an_error_for_python_that_says_how_to_go_on(tmp_path, monkeypatch):
     import mnqcore.stages.trade as stage
 
+    nothing: Any = None
     found = traded(folder=tmp_path, status={"positions": [], "protection": {"text": "nothing to protect"}})
     monkeypatch.setattr(stage, "trade", lambda *_a, **_more: found)
 
     with pytest.raises(MnqError, match="stopped before its end") as caught:
-        sit(None, None, tmp_path, lambda _part: None, Options())
+        sit(nothing, nothing, tmp_path, lambda _part: None, Options())
     assert "the same call goes on" in caught.value.facts["next"]

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from typing import Any
 
 import attrs
 import pytest
@@ -21,6 +22,11 @@ def write(folder, text, name="00001-x"):
     (folder_of(folder) / f"{name}.command.json").write_text(text)
 
 
+def heard(folder, name, taken=1.0, answered=1.0) -> Any:
+    """What came of a command; Any, as it is None where nobody took it."""
+    return wait(folder, name, taken=taken, answered=answered)
+
+
 def said(**changed):
     """A command as its file holds it."""
     return json.dumps(attrs.asdict(Command(id="", command="halt", args={}, time=time.time_ns(), by="me")) | changed)
@@ -34,7 +40,7 @@ def test_a_command_is_taken_answered_and_cleared_away(tmp_path):
     assert (command.command, command.args, command.id) == ("halt", {"why": "coffee"}, name)
     inbox.answer(command, Answer(ok=True, text="halted", found={"held": 1}))
 
-    assert wait(tmp_path, name, taken=1, answered=1) == Answer(ok=True, text="halted", found={"held": 1})
+    assert heard(tmp_path, name, 1, 1) == Answer(ok=True, text="halted", found={"held": 1})
     assert names(tmp_path) == []
 
 
@@ -74,7 +80,7 @@ def test_what_was_taken_by_a_process_that_died_is_not_done_again(tmp_path):
     again = Inbox(tmp_path)
 
     assert [*again.take()] == []
-    answer = wait(tmp_path, name, taken=1, answered=1)
+    answer = heard(tmp_path, name, 1, 1)
     assert not answer.ok
     assert "may have been done" in answer.text
 
@@ -86,7 +92,7 @@ def test_a_command_that_is_old_or_of_the_future_is_refused(tmp_path, age, done):
 
     assert len([*inbox.take()]) == done
     if not done:
-        answer = wait(tmp_path, "00001-x", taken=1, answered=1)
+        answer = heard(tmp_path, "00001-x", 1, 1)
         assert answer.text.startswith("refused: it is ")
         assert not answer.ok
 
@@ -106,20 +112,20 @@ def test_what_is_no_command_is_answered_and_nothing_else_happens(tmp_path, text)
     name = send(tmp_path, "halt")
 
     assert [command.id for command in Inbox(tmp_path).take()] == [name]
-    assert wait(tmp_path, "00001-x", taken=1, answered=1) == Answer(ok=False, text="it is no command")
+    assert heard(tmp_path, "00001-x", 1, 1) == Answer(ok=False, text="it is no command")
 
 
 def test_an_unknown_command_is_refused(tmp_path):
     write(tmp_path, said(command="explode"))
 
     assert [*Inbox(tmp_path).take()] == []
-    assert wait(tmp_path, "00001-x", taken=1, answered=1).text == "refused: there is no command 'explode'"
+    assert heard(tmp_path, "00001-x", 1, 1).text == "refused: there is no command 'explode'"
 
 
 def test_a_command_that_nobody_takes_is_taken_back(tmp_path):
     name = send(tmp_path, "flatten")
 
-    assert wait(tmp_path, name, taken=0.1, answered=5) is None
+    assert heard(tmp_path, name, 0.1, 5) is None
     assert [*Inbox(tmp_path).take()] == []
 
 
@@ -127,7 +133,7 @@ def test_a_command_that_is_taken_but_not_answered_says_so(tmp_path):
     name = send(tmp_path, "flatten")
     assert len([*Inbox(tmp_path).take()]) == 1
 
-    answer = wait(tmp_path, name, taken=0.1, answered=0.2)
+    answer = heard(tmp_path, name, 0.1, 0.2)
 
     assert not answer.ok
     assert "taken, but not answered" in answer.text
@@ -144,7 +150,7 @@ def test_an_answer_that_comes_late_is_waited_for(tmp_path):
 
     thread = threading.Thread(target=answers)
     thread.start()
-    assert wait(tmp_path, name, taken=0.2, answered=30).text == "flat"
+    assert heard(tmp_path, name, 0.2, 30).text == "flat"
     thread.join()
 
 
@@ -191,7 +197,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_ends_no_session(tmp_pat
     inbox.answer(command, Answer(ok=True, text="halted"))
     with pytest.raises(MnqError, match="cannot be written"):
         send(tmp_path, "halt")
-    assert not wait(tmp_path, name, taken=0.1, answered=0.1).ok
+    assert not heard(tmp_path, name, 0.1, 0.1).ok
 
 
 def test_answers_that_nobody_has_read_are_removed_in_time(tmp_path):

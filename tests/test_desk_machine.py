@@ -18,7 +18,14 @@ import tempfile
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from mnqcore.api.port import Role
 from mnqcore.trading.memory import State
@@ -286,25 +293,15 @@ def known(memory):
     return memory.orders.position(), memory.number, sorted(map(str, memory.books.pending)), memory.books.state(), alive
 
 
-Quick = DeskMachine.TestCase
-Quick.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-)
+ODD = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-class Long(DeskMachine):
-    """The same for longer."""
-
-
-Long.TestCase.settings = settings(
-    max_examples=1_500, stateful_step_count=120, deadline=None, suppress_health_check=list(HealthCheck)
-)
-
-
-class TestQuick(Quick):
-    pass
+def test_whatever_order_of_things():
+    how = settings(max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=ODD)
+    run_state_machine_as_test(DeskMachine, settings=how)
 
 
 @pytest.mark.proof
-class TestLong(Long.TestCase):
-    pass
+def test_whatever_order_of_things_at_length():
+    how = settings(max_examples=1_500, stateful_step_count=100, deadline=None, suppress_health_check=ODD)
+    run_state_machine_as_test(DeskMachine, settings=how)

@@ -365,6 +365,23 @@ def test_what_the_world_does_is_given_and_no_difference(tmp_path):
     assert given["orders filled in parts"] >= 1
 
 
+@pytest.mark.parametrize(
+    ("faults", "told"),
+    [
+        (["bar 100: trade +1"], "fills of others"),
+        (["bar 150: liquidate"], "forced liquidations"),
+        (["bar 300: swallow entry"], "orders that the broker never spoke of"),
+        (["bar 100: reject exit", "bar 300: cancel exit"], "orders rejected"),
+        (["bar 150: bust", "bar 400: correct -2"], "fills corrected"),
+        (["bar 100: late 2", "bar 200: revise close +4", "bar 300: forming"], "bars told apart: late"),
+    ],
+)
+def test_no_fault_of_the_broker_is_a_difference(tmp_path, faults, told):
+    found = proven(session(tmp_path, "sized", "data.days=3", f"trade.broker.faults={json.dumps(faults)}", *BUSY).run)
+    assert counts(found) == NONE
+    assert found.given[told] >= 1
+
+
 def test_what_the_world_rules_refused_is_listed(tmp_path):
     run = session(tmp_path, "cross", "data.days=4", "trade.limits.max_stop_ticks=100").run
     found = proven(run)

@@ -2,6 +2,7 @@
 
 import collections
 import json
+from typing import Any
 
 import attrs
 import pandas as pd
@@ -305,7 +306,10 @@ def test_a_report_counts_what_the_journal_holds():
 def test_a_whole_session_is_the_sum_of_its_days_and_of_what_came_after(tmp_path):
     header = Header(account="SIM", mode="replay", strategy="a", digest="ab" * 32, session="0123abcd", instrument={},
                     versions={}, created=NOW)  # fmt: skip
-    days = [{"largest_loss": -5.0, "alerts": {"error": 1}, "net": 2.0}, {"largest_loss": -1.0, "trades": 3}]
+    days: list[dict[str, Any]] = [
+        {"largest_loss": -5.0, "alerts": {"error": 1}, "net": 2.0},
+        {"largest_loss": -1.0, "trades": 3},
+    ]
     with Journal.create(tmp_path / FILE, header) as journal:
         for day in days:
             journal.write(Entry("alert", {"level": "error", "message": ""}), now=NOW)

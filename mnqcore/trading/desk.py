@@ -27,7 +27,9 @@ from mnqcore.api.port import (
 from mnqcore.api.values import Action, ExitReason
 from mnqcore.errors import MnqError, PluginError
 from mnqcore.market.bars import PRICES
+from mnqcore.trading import fills
 from mnqcore.trading.leaving import drop_entries, leave
+from mnqcore.trading.losses import Losses
 from mnqcore.trading.memory import State
 from mnqcore.trading.world import SECOND, Situation, latches, refused
 
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from mnqcore.trading.books import Decision
     from mnqcore.trading.clockwork import Clockwork
     from mnqcore.trading.memory import Effect, Memory
-    from mnqcore.trading.orders import Change
     from mnqcore.trading.protection import Protection
 
     Records = NDArray[np.void]
@@ -116,13 +117,22 @@ class Desk:
     """Broker and journal differed when they were compared last."""
     failures: int = 0
     """Decisions in a row that failed or were late."""
-    _latched_day: int = attrs.field(default=-1, init=False)
+    losses: Losses = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.losses = Losses(
+            memory=self.memory,
+            protection=self.protection,
+            limits=self.strategy.trade.limits,
+            live=self.mode == "live",
+        )
 
     # Bars.
 
     def bar(self, row: Row, now: int, mono: float) -> list[Effect]:
         """Take in a closed bar: book its fills, mark the ledger, decide, and send what comes of it."""
         memory = self._at(now, mono)
+        fills.slipped(self, row)
         booked = memory.books.close(row.now, row.end)
         self.last = row
         self.protection.touch(row.contract, row.prices)
@@ -145,11 +155,11 @@ class Desk:
         )
         for trade in booked:
             memory.closed(trade)
+        self.losses.closed(row.start)
         if taken is not None:
             decision, noted = taken
             denied = self._act(row, decision)
             memory.note("decision", **noted, world=[one.code for one in denied])
-        self._watch_losses()
         self.protection.look(row.start)
         return memory.commit()
 
@@ -274,18 +284,6 @@ class Desk:
             model_complaint=standing.model_complaint,
         )
 
-    def _watch_losses(self) -> None:
-        """Say so when a loss limit is reached; in live the day's waits for a person."""
-        memory = self.memory
-        led = memory.books.ledger[0]
-        if led["latched_day"] == led["day"] and self._latched_day != led["day"]:
-            self._latched_day = int(led["day"])
-            memory.alert("warning", "the loss limit of the day is reached: no entry until the next trading day")
-            if self.mode == "live":
-                memory.halt("the loss limit of the day is reached: mnq trade resume acknowledges it")
-        if led["ended"]:
-            memory.turn(State.REDUCING, "the loss limit of the run is reached")
-
     # Broker events.
 
     def event(self, event: Event, now: int, mono: float) -> list[Effect]:
@@ -309,12 +307,12 @@ class Desk:
         if tracked is not None and given_up and not tracked.given_up:
             memory.halt(f"{ref} was given up, and the broker has it")
         if isinstance(event, Filled):
-            self._filled(event, change)
+            fills.filled(self, event, change)
         elif isinstance(event, (Cancelled, Rejected, Unknown)):
             if given_up or not over:
                 self._ended(event)
         elif isinstance(event, Charged):
-            memory.charged(event)
+            fills.charged(self, event)
         elif isinstance(event, Disconnected):
             memory.cut = True
             memory.turn(State.DISCONNECTED, event.why or "the broker cannot be reached")
@@ -325,50 +323,6 @@ class Desk:
         elif isinstance(event, Warned):
             self._warned(event)
         return True
-
-    def _filled(self, event: Filled, change: Change | None) -> None:
-        execution, memory = event.execution, self.memory
-        memory.sent_at.pop(execution.ref, None)
-        if execution.forced or (change is None and execution.id in memory.orders.foreign):
-            if execution.revision == 0:
-                memory.moved(execution, execution.side * execution.contracts, ours=False)
-            what = "the broker liquidated" if execution.forced else "a fill is none of ours"
-            memory.halt(f"{what}: {execution.side * execution.contracts:+d} {execution.contract}")
-            memory.ask(what)
-            return
-        if change is None:
-            return
-        memory.rejections = 0
-        memory.moved(execution, change.contracts, ours=True)
-        self._doubt_fill(change)
-        if change.corrects:
-            self._correct(change)
-        elif change.contracts:
-            memory.owe(change)
-        memory.ask("a fill", whole=False)
-
-    def _correct(self, change: Change) -> None:
-        execution, memory = change.execution, self.memory
-        memory.alert("warning", f"the broker corrected a fill: {execution.id}, now {execution.contracts} contracts")
-        memory.restated(change)
-        if change.contracts:
-            memory.halt("a fill was taken back or changed in size")
-
-    def _doubt_fill(self, change: Change) -> None:
-        """Alert a fill that cannot be, or that slipped more than expected; halt on the former (Q3, Q5)."""
-        tracked, execution, limits = change.tracked, change.execution, self.strategy.trade.limits
-        if tracked.filled > tracked.contracts:
-            self.memory.halt(f"{tracked.order.ref} filled {tracked.filled} of {tracked.contracts} contracts")
-        if self.last is None:
-            return
-        close = self.last.close
-        if close and abs(execution.price - close) > limits.fill_collar * abs(close):
-            self.memory.halt(f"a fill at {execution.price} ticks is far from the last close {close}")
-        wanted = tracked.order.price
-        if wanted is not None:
-            slipped = tracked.order.side * (execution.price - wanted)
-            if slipped > limits.max_slippage_ticks:
-                self.memory.alert("warning", f"{tracked.order.ref} slipped {slipped} ticks")
 
     def _ended(self, event: Cancelled | Rejected | Unknown) -> None:
         memory, limits = self.memory, self.strategy.trade.limits

@@ -50,12 +50,13 @@ def drop_entries(memory: Memory, why: str) -> None:
 
 def _before(memory: Memory, contract: str, side: int) -> Tracked | None:
     """Return what was to close the position before: its newest stop, or an exit that has failed since."""
-    for one in reversed(memory.orders.by_ref.values()):
-        if (one.order.contract, one.order.side) == (contract, side):
-            if one.order.role is Role.STOP or (one.order.role is Role.EXIT and not one.filled):
-                return one
-            if one.order.role is not Role.TARGET:
-                return None
-        elif one.order.role is Role.ENTRY and one.filled and one.order.contract == contract and not one.alive:
+    by_ref = memory.orders.by_ref
+    for one in reversed(by_ref.values()):
+        if (one.order.contract, one.order.side) != (contract, side):
             continue
+        if one.order.role is Role.EXIT and not one.filled:
+            return one
+        parent = by_ref.get(one.order.parent or "")
+        if one.order.role is Role.STOP and (parent is None or parent.filled):
+            return one
     return None

@@ -144,16 +144,22 @@ class Protection:
         """Cut stops that are for more than is held, once nothing can be added to it."""
         orders = self.memory.orders
         for contract, side, held in self._held():
-            stops = [one for one in orders.alive(Role.STOP) if one.order.contract == contract and one.at_work]
+            closing = [
+                one
+                for one in orders.alive(Role.STOP, Role.TARGET)
+                if (one.order.contract, one.order.side) == (contract, -side)
+            ]
+            stops = [one for one in closing if one.order.role is Role.STOP and one.at_work]
             if any(orders.alive(Role.ENTRY)) or any(orders.alive(Role.EXIT)):
                 continue
             if orders.cover(contract, side) <= abs(held) or any(one.cancelling for one in stops):
                 continue
-            if held:
+            fitting = next((one for one in reversed(stops) if one.remaining == abs(held)), None)
+            if fitting is None and held:
                 self._place(stops[-1].order, contract, abs(held), bar)
-            for one in orders.alive(Role.STOP, Role.TARGET):
-                if one.order.contract == contract and one.order.side == -side and one.remaining > abs(held):
-                    self.memory.cancel(one, "it is for more than is held")
+            for one in closing:
+                if one.remaining > abs(held) or (one in stops and one is not fitting):
+                    self.memory.cancel(one, "stops are for more than is held")
 
     def _place(self, like: Order, contract: str, contracts: int, bar: int) -> None:
         ref = self.memory.next_ref()

@@ -78,6 +78,9 @@ def reconcile(
         memory.ask("broker and journal differ")
     elif memory.state in (State.RECONCILING, State.CONNECTING) and not _waiting(desk):
         memory.turn(State.ACTIVE, "broker and journal agree")
+    flat = not truth.positions and not memory.orders.position()
+    day = desk.clock.trading_day(now)
+    desk.losses.compared(truth.account, flat=flat, day=day, bar=desk.newest())
     desk.doubted = bool(differences)
     desk.protection.look(desk.newest())
     return memory.commit()

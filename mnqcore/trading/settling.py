@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BEYOND = "beyond"
 """Begins the refs of orders that close what is none of ours."""
+DISOWNED = "disowned"
+"""Begins the ids of fills that no broker has made: what a person has given up is booked by them."""
 
 
 def compared(session: Session) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def given_up(ref: str, contract: str, contracts: int, price: int, now: int) -> t
     side = -1 if contracts > 0 else 1
     order = Order(ref=ref, role=Role.EXIT, contract=contract, side=side, contracts=abs(contracts))
     execution = Execution(
-        id=f"disowned {ref}", ref=ref, broker_id="", contract=contract, side=side, contracts=abs(contracts),
+        id=f"{DISOWNED} {ref}", ref=ref, broker_id="", contract=contract, side=side, contracts=abs(contracts),
         price=price, time=now,
     )  # fmt: skip
     return order, execution

@@ -1,6 +1,6 @@
 """The world rules: what trading adds to the market rules, and can only deny. One function a control, one table of all.
 
-The numbers are those of the list of controls in docs/trading.md. Market rules stand in `mnqcore.rules`: P9 and P10 are
+The numbers are those of the list of controls in docs/controls.md. Market rules stand in `mnqcore.rules`: P9 and P10 are
 `cooldown_bars`, `max_trades_per_day` and `max_daily_loss`.
 """
 
@@ -130,6 +130,9 @@ def _fresh(at: Situation, limits: Limits) -> str | None:
 
 
 def _skew(at: Situation, limits: Limits) -> str | None:
+    ahead = (at.closed - at.now) / SECOND  # a bar that has yet to end: our clock was set back
+    if ahead > limits.max_clock_skew:
+        return f"{ahead:+.1f} s"
     return f"{at.skew:+.1f} s" if abs(at.skew) > limits.max_clock_skew else None
 
 

@@ -75,7 +75,7 @@ def _walked(journal: Journal, record: Record, ground: Ground, fresh: Callable[[]
         again = ledger.look(below, closed, ground, folded.memory)
         last = None if again is None else (closed, again)
         folded.until(closed.at + 1)
-        orders.look(row, closed, ground, books, folded.memory)
+        orders.look(row, closed, ground, books, folded)
     if record.final is not None and last is not None:
         folded.until(record.final)
         ledger.finish(below, *last, record.events[record.final].data, folded.memory)

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 @attrs.define(kw_only=True)
 class Folded:
-    """Goes through the events of a journal; what they make of a session lies in `memory`."""
+    """Goes through the events of a journal; what they make of a session lies in `memory`.
+
+    `doubted`: broker and journal differed when they were compared last.
+    """
 
     events: Sequence[Event]
     memory: Memory
+    doubted: bool = False
     _at: int = attrs.field(default=0, init=False)
     _known: Recalled = attrs.field(factory=Recalled, init=False)
 
@@ -37,6 +41,8 @@ class Folded:
         for event in self.events[self._at : at]:
             if all(ref in self.memory.orders.by_ref for ref in _refs(event)):
                 fold(event, self.memory, self._known)
+            if event.kind == "reconciled":
+                self.doubted = bool(event.data["difference"])
         self._at = max(self._at, at)
 
 
@@ -45,6 +51,8 @@ def _refs(event: Event) -> list[str]:
     data = event.data
     if event.kind == "cancel":
         return [data["ref"]]
+    if event.kind == "sent":
+        return list(data["refs"])
     if event.kind == "event" and data["type"] in ("NeverSent", "NotSent", "Settled"):
         return list(data.get("refs", [data.get("ref")]))
     return []

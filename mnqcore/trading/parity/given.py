@@ -31,6 +31,7 @@ def given(record: Record, stories: Sequence[Story], market: Market) -> dict[str,
     found["decisions that failed"] = sum(closed.failed for closed in record.bars)
     found["bars never delivered"] = _missing(record, market)
     found["orders filled in parts"] = sum(len(story.fills) > 1 or _cut(story) for story in stories)
+    found["orders that the broker never spoke of"] = sum(not one.heard and one.parent is None for one in stories)
     found["orders that the broker cancelled"] = _unasked(record, stories)
     return {name: count for name, count in found.items() if count}
 

@@ -66,7 +66,12 @@ class FillModel:
         return self._numbers[int(self.starts[bar])] if bar >= 0 else -1
 
     def first(self, story: Story) -> Expected | None:
-        """Return where an order fills first; None where the bars never come to it while it lives."""
+        """Return where an order fills first; None where the bars never come to it while it lives.
+
+        What the broker never spoke of may have been lost on the way: nothing is asked of it.
+        """
+        if not story.heard:
+            return None
         if story.order.price is None:
             return self._market_order(story, self._begin(story))
         parent = story.parent

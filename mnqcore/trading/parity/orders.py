@@ -14,8 +14,11 @@ from mnqcore.trading.parity.texts import side_text
 from mnqcore.trading.recall import order_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mnqcore.trading.books import Books
     from mnqcore.trading.memory import Memory
+    from mnqcore.trading.parity.fold import Folded
     from mnqcore.trading.parity.ground import Ground
     from mnqcore.trading.parity.outcome import Row
     from mnqcore.trading.parity.record import Closed
@@ -27,17 +30,17 @@ Found = tuple[str, str, str, str]
 """What differs, as recorded, as computed, and why."""
 
 
-def look(row: Row, closed: Closed, ground: Ground, books: Books, memory: Memory) -> None:
+def look(row: Row, closed: Closed, ground: Ground, books: Books, folded: Folded) -> None:
     """Compare a decision with what its action comes to, and what was sent with what the decision demands.
 
-    `books`: the ledger that the journal holds is put into them. `memory`: as it was at the decision; orders that the
-    journal lacks are added, so that what follows is judged by itself.
+    `books`: the ledger that the journal holds is put into them. `folded`: up to the bar; orders that the journal lacks
+    are added, so that what follows is judged by itself.
     """
     if closed.decision is None:
         return
     row.compared += 1
     row.left += ground.again.row(closed) is None  # what was sent is compared all the same
-    if found := [*_judged(closed, ground, books), *_sent(closed, memory, ground)]:
+    if found := [*_judged(closed, ground, books), *_sent(closed, folded, ground)]:
         what, was, now, cause = found[0]
         row.differences.append(
             Difference(bar=closed.number, time=closed.time, what=what, recorded=was, computed=now, cause=cause)
@@ -67,11 +70,15 @@ def _text(name: str, value: Any, ground: Ground) -> str:
     return ground.price(value) if name in ("stop", "target") else f"{value}"
 
 
-def _sent(closed: Closed, memory: Memory, ground: Ground) -> list[Found]:
+def _sent(closed: Closed, folded: Folded, ground: Ground) -> list[Found]:
     """Compare the orders that a decision was sent as with what it demands."""
+    memory = folded.memory
     sent = {event.data["ref"]: _plain(event.data) for event in closed.sent if event.kind == "intent"}
-    wanted = {order["ref"]: order for order in _wanted(closed, memory)}
     denied = sorted(event.data["code"] for event in closed.sent if event.kind == "denied")
+    exits = {order["contract"]: order for order in sent.values() if order["role"] == Role.EXIT.value}
+    leaving = [*_exits(closed, exits, folded)]
+    entering = _entry(closed, memory.number + len(leaving) + 1, memory.session)
+    wanted = {order["ref"]: order for order in [*leaving, *entering]}
     found: list[Found] = []
     for ref, order in wanted.items():
         if ref not in sent:
@@ -93,31 +100,55 @@ def _sent(closed: Closed, memory: Memory, ground: Ground) -> list[Found]:
     return found
 
 
-def _wanted(closed: Closed, memory: Memory) -> list[dict[str, Any]]:
-    """Return the orders that a decision demands, what the world refused taken off."""
-    decision, number = closed.decision, memory.number
+def _exits(closed: Closed, sent: dict[str, dict[str, Any]], folded: Folded) -> Iterator[dict[str, Any]]:
+    """Yield the exits that a decision demands: one for all that is held, unless one lives already.
+
+    Where the broker held something else, or an exit has failed before, less may be sent, or none.
+    """
+    decision, memory = closed.decision, folded.memory
     assert decision is not None
-    wanted = []
-    if decision["exit"]:
-        leaving = {one.order.contract for one in memory.orders.alive(Role.EXIT)}
-        for contract, held in memory.orders.position().items():
-            if contract in leaving:
-                continue
-            number += 1
-            ref, side = f"{memory.session}-{number}", -1 if held > 0 else 1
-            stops = (one.order for one in memory.orders.alive(Role.STOP))
-            groups = (stop.group for stop in stops if stop.contract == contract and stop.side == side)
-            order = _blank(ref, Role.EXIT, contract, side, abs(held), reason=decision["exit"])
-            wanted.append(order | {"group": next(groups, None) or ref})
-    if decision["contracts"] and not decision["world"]:
-        side, contracts, contract = decision["side"], decision["contracts"], closed.bar["contract"]
-        ref = f"{memory.session}-{number + 1}"
-        wanted.append(_blank(ref, Role.ENTRY, contract, side, contracts))
-        for role, suffix in ((Role.STOP, "s"), (Role.TARGET, "t")):
-            if (price := decision[role.value]) is not None:
-                child = _blank(f"{ref}.{suffix}", role, contract, -side, contracts)
-                wanted.append(child | {"price": price, "parent": ref, "group": f"{ref}.g"})
-    return wanted
+    if not decision["exit"]:
+        return
+    number, leaving = memory.number, {one.order.contract for one in memory.orders.alive(Role.EXIT)}
+    for contract, held in memory.orders.position().items():
+        side, contracts = (-1 if held > 0 else 1), abs(held)
+        failed, group = _before(memory, contract, side)
+        lax = folded.doubted or failed
+        if contract in leaving or (lax and contract not in sent):
+            continue
+        number += 1
+        ref = f"{memory.session}-{number}"
+        if lax:
+            group = sent[contract]["group"]
+            contracts = min(contracts, sent[contract]["contracts"])
+        order = _blank(ref, Role.EXIT, contract, side, contracts, reason=decision["exit"])
+        yield order | {"group": group or ref}
+
+
+def _before(memory: Memory, contract: str, side: int) -> tuple[bool, str | None]:
+    """Return whether an exit has failed before, and the group of the stop that an exit joins."""
+    for one in reversed(memory.orders.by_ref.values()):
+        if (one.order.contract, one.order.side) != (contract, side) or one.order.role is Role.TARGET:
+            continue
+        if one.order.role is Role.STOP:
+            return False, one.order.group
+        return one.order.role is Role.EXIT and not one.filled, None
+    return False, None
+
+
+def _entry(closed: Closed, number: int, session: str) -> Iterator[dict[str, Any]]:
+    """Yield the entry that a decision demands with its stop and target, unless the world refused it."""
+    decision = closed.decision
+    assert decision is not None
+    if not decision["contracts"] or decision["world"]:
+        return
+    side, contracts, contract = decision["side"], decision["contracts"], closed.bar["contract"]
+    ref = f"{session}-{number}"
+    yield _blank(ref, Role.ENTRY, contract, side, contracts)
+    for role, suffix in ((Role.STOP, "s"), (Role.TARGET, "t")):
+        if (price := decision[role.value]) is not None:
+            child = _blank(f"{ref}.{suffix}", role, contract, -side, contracts)
+            yield child | {"price": price, "parent": ref, "group": f"{ref}.g"}
 
 
 def _blank(ref: str, role: Role, contract: str, side: int, contracts: int, reason: int = 0) -> dict[str, Any]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mnqcore.trading.journal import Event
 
 _ENDS = ("Cancelled", "Rejected", "Parked", "Unknown")
+_SILENT = ("NeverSent", "NotSent", "Unknown")
+"""What is said of an order that may never have come."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -23,7 +25,8 @@ class Story:
     """An order's. `sent`, `over`: UTC ns; `over` is None while something may still come of it.
 
     `bar`: start of the bar it was decided at. `fills`: as they were first told, in order of time; corrections change
-    nothing of them. `parent`: of the entry that it waits for. `mates`: those of its group.
+    nothing of them. `heard`: the broker has said that it has the order. `parent`: of the entry that it waits for.
+    `mates`: those of its group.
     """
 
     order: Order
@@ -31,6 +34,7 @@ class Story:
     bar: int
     over: int | None = None
     fills: list[Execution] = attrs.field(factory=list)
+    heard: bool = False
     parent: Story | None = None
     mates: list[Story] = attrs.field(factory=list)
 
@@ -74,11 +78,14 @@ def _event(event: Event, stories: dict[str, Story]) -> None:
     if kind == "Filled":
         execution = Execution(**data["execution"])
         story = stories.get(execution.ref)
+        if story is not None:
+            story.heard = True
         if story is not None and not any(one.id == execution.id for one in story.fills):
             story.fills.append(execution)
         return
     refs = data.get("refs") or [data.get("ref")]
     for story in (stories[ref] for ref in refs if ref in stories):
+        story.heard = story.heard or kind not in _SILENT
         if kind in _ENDS:
             story.over = _sooner(story.over, data["time"])
         elif kind in ("NeverSent", "NotSent"):

@@ -26,6 +26,7 @@ _GONE = 2.0  # seconds in which nobody listens until the venue counts as gone
 _AWAY = 5.0  # seconds that `connect` waits for a venue that is away, or that ends
 _BUSY = 1.0  # seconds that it waits for one that is busy with a client: it may just have gone
 _PAUSE = 0.02
+_LATE = 1.0  # seconds that the news of the clock may be on its way
 
 
 class Client:
@@ -41,7 +42,7 @@ class Client:
         """Set while connected, and when there is no hope of it."""
         self._returning: asyncio.Task[None] | None = None
         self._speed: float | None = None
-        self._clock, self._since = 0, 0.0
+        self._clock, self._since, self._shown = 0, 0.0, 0
 
     # Connecting.
 
@@ -161,10 +162,13 @@ class Client:
         self._clock, self._since = now, time.monotonic()
 
     def now(self) -> int:
-        """Return what it shows now."""
+        """Return what it shows now; news of it that was long on its way does not turn it back."""
         if self._speed is None:
             return self._clock
-        return self._clock + int((time.monotonic() - self._since) * self._speed * 1e9)
+        shown = self._clock + int((time.monotonic() - self._since) * self._speed * 1e9)
+        if not 0 < self._shown - shown < self._speed * _LATE * 1e9:
+            self._shown = shown
+        return self._shown
 
     # Questions.
 
