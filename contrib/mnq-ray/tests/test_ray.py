@@ -5,7 +5,7 @@ import pytest
 from mnqcore import MnqError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed here")
-from mnq_ray.executor import Ray  # noqa: E402
+from mnq_ray.executor import Ray
 
 pytestmark = pytest.mark.proof
 

@@ -106,8 +106,8 @@ def _none(*_periods: int) -> int:
     return 0
 
 
-# An average that weighs the newest value by alpha has forgotten its start to 1e-10 after 23 / alpha bars (Wilder's alpha
-# is 1 / n, the exponential's 2 / (n + 1)); one average after another takes a quarter longer.
+# An average that weighs the newest value by alpha has forgotten its start to 1e-10 after 23 / alpha bars (Wilder's
+# alpha is 1 / n, the exponential's 2 / (n + 1)); one average after another takes a quarter longer.
 INDICATORS: dict[str, Indicator] = {
     "rsi": Indicator("rsi_14", _rsi, lambda n: n, lambda n: 24 * n, neutral=50.0),
     "macd": Indicator(

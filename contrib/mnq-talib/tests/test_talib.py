@@ -11,7 +11,7 @@ from mnqplugins.data.synthetic import Synthetic
 from mnqplugins.features.technical import Technical
 
 pytest.importorskip("talib", reason="TA-Lib is not installed here")
-from mnq_talib.features import INDICATORS, TaLib  # noqa: E402
+from mnq_talib.features import INDICATORS, TaLib
 
 MNQ = catalogue()["MNQ"]
 SIZE = pd.Timedelta(minutes=5)
@@ -48,7 +48,7 @@ def test_nothing_looks_ahead_and_the_warm_up_is_enough(view):
 
 def test_bars_without_movement_or_volume_have_neutral_values():
     index = pd.date_range("2024-07-01", periods=600, freq="5min", tz="UTC", name="time")
-    bars = pd.DataFrame({name: 100.0 for name in ("open", "high", "low", "close")} | {"volume": 0.0}, index=index)
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 100.0) | {"volume": 0.0}, index=index)
     features = TaLib(columns=ALL)
 
     last = features.compute(view_of(bars)).iloc[-1]
