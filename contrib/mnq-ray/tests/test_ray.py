@@ -2,12 +2,23 @@
 
 import pytest
 
-from mnqcore import MnqError
+from mnqcore import MnqError, Options, run
 
 ray = pytest.importorskip("ray", reason="Ray is not installed here")
 from mnq_ray.executor import Ray
 
-pytestmark = pytest.mark.proof
+STRATEGY = """
+format = 1
+requires = ["mnq-ray>=0.1"]
+[strategy.walks]
+data = { use = "synthetic", days = 30 }
+features.moves = { use = "returns", horizons = [1, 3] }
+lookback = 8
+split = { use = "walk-forward", folds = 2 }
+reward = { use = "equity-change" }
+extractor = { use = "gru", hidden = 8 }
+agent = { use = "ppo", timesteps = 512, n_envs = 4, n_steps = 64, n_epochs = 2, checkpoint = 256, hidden = [8] }
+"""
 
 
 def shout(text):
@@ -19,12 +30,15 @@ def shout(text):
 
 def test_answers_come_in_order():
     assert Ray(jobs=2).map(shout, ["a", "b", "c"]) == ["A", "B", "C"]
+    assert not ray.is_initialized()
 
 
 def test_the_error_of_a_unit_is_its_own():
     with pytest.raises(MnqError, match="this one is bad") as caught:
         Ray(jobs=1).map(shout, ["a", "bad"])
+
     assert caught.value.facts["where"] == "here"
+    assert not ray.is_initialized()
 
 
 def test_a_cluster_that_is_not_there_is_named():
@@ -33,14 +47,17 @@ def test_a_cluster_that_is_not_there_is_named():
 
 
 def test_a_walk_forward_and_two_seeds_are_those_of_serial(tmp_path):
-    from tests.tiny import learn
+    file = tmp_path / "s.toml"
+    file.write_text(STRATEGY)
 
-    split = ("split.use=walk-forward", "split.folds=2", "agent.timesteps=1024", "agent.checkpoint=512")
-    results = [
-        learn(tmp_path / use, f"executor.use={use}", *split, seeds=2, plugins=["mnq_ray"] if use == "ray" else [])
+    one, other = (
+        run(
+            file, None, "train,backtest", [f"executor.use={use}"], runs_dir=tmp_path / use, options=Options(seeds=2)
+        ).run
         for use in ("serial", "ray")
-    ]
-    one, other = (result.run for result in results)
+    )
+
+    assert len(one.metrics["learning"]["seeds"]) == 2
     assert one.metrics["learning"] == other.metrics["learning"]
     for name in ("trades.parquet", "model/fold-1/policy.safetensors", "model/fold-2/policy.safetensors"):
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes()
