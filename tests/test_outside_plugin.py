@@ -1,17 +1,14 @@
 """A plugin package from outside, and a broken one, installed with pip beside the built wheel in a clean environment."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import sysconfig
 import textwrap
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.clean import ROOT, call, environment, mnq
+
 BROKEN = {
     "pyproject.toml": """
         [build-system]
@@ -39,18 +36,6 @@ risk = { max_position = 2 }
 """
 
 
-def call(*command, cwd, check=True):
-    """Run a command with nothing of this source tree on its path."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MNQ_"))}
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=environ, capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def wheel(project, folder):
-    call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, project, cwd=folder)
-
-
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """The python of an environment that sees the libraries of this one, but mnq and two plugins only as wheels."""
@@ -59,22 +44,7 @@ def clean(tmp_path_factory):
     for name, text in BROKEN.items():
         (folder / "mnq-broken" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "mnq-broken" / name).write_text(textwrap.dedent(text))
-    wheels = folder / "wheels"
-    wheels.mkdir()
-    for project in (ROOT, example, folder / "mnq-broken"):
-        wheel(project, wheels)
-    call(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=folder)
-    python = folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index")
-    call(*pip, *wheels.glob("*.whl"), cwd=folder)
-    # Only now, so that pip does not take this environment's mnq for installed. The .pth files there are not read.
-    site = call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).stdout.strip()
-    Path(site, "parent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return python
-
-
-def mnq(python, *arguments, check=True):
-    return call(python.with_name("mnq"), *arguments, cwd=python.parent, check=check)
+    return environment(folder, [example, folder / "mnq-broken"])
 
 
 def test_the_wheel_is_what_runs_and_holds_only_its_packages(clean):

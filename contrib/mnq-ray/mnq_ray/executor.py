@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 from mnqcore import MnqError, param, plugin
@@ -10,6 +11,7 @@ from mnqcore import MnqError, param, plugin
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_PATIENCE = 10.0  # seconds until a machine must have answered
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {"GOMP_SPINCOUNT": "0"}
 """What a worker must know before it imports numpy or torch: results must not depend on how many cores there are."""
@@ -47,6 +49,7 @@ class Ray:
         """Join or start Ray, its log and dashboard out of the way."""
         local = {} if self.address else {"num_cpus": self.jobs, "include_dashboard": False}
         try:
+            _knock(self.address)
             ray.init(
                 address=self.address,
                 runtime_env={"env_vars": _ENVIRONMENT},
@@ -54,13 +57,20 @@ class Ray:
                 logging_level="error",
                 **local,
             )
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise MnqError(
                 "Ray cannot be reached" if self.address else "Ray cannot be started",
                 where=self.address or "this machine",
                 found=str(error).splitlines()[0],
                 next="ray status says how a cluster stands",
             ) from error
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError where nobody listens at "host:port": Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def _answers(ray: Any, futures: list[Any]) -> list[str]:
