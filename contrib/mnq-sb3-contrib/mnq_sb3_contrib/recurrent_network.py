@@ -55,6 +55,6 @@ class RecurrentPolicy(WindowPolicy, RecurrentMultiInputActorCriticPolicy):
         with torch.inference_mode():
             joined = self.joined(observation)
             begun = torch.zeros(len(joined), device=self.device)
-            latents, after = self._process_sequence(joined, memory, begun, self.lstm_actor)
+            latents, (hidden, cell) = self._process_sequence(joined, memory, begun, self.lstm_actor)
             found: Floats = self.action_net(self.mlp_extractor.forward_actor(latents)).cpu().numpy()
-        return found, after
+        return found, (hidden, cell)
