@@ -95,6 +95,7 @@ def trained(request, tmp_path_factory):
 def recurrent(tmp_path_factory):
     learner = RecurrentPpo(**TINY, learning_rate=0.01, memory_width=6, memory_layers=2)
     learner.train(training_in(tmp_path_factory.mktemp("training")))
+    make_choosy(learner)
     return learner
 
 
@@ -108,6 +109,15 @@ def observations(count, seed=0):
 
 def rows(observation, which):
     return {name: values[which] for name, values in observation.items()}
+
+
+def make_choosy(learner):
+    """Let it prefer now this, now that: what learns so little prefers one action always."""
+    with torch.no_grad():
+        learner.policy.action_net.bias.zero_()
+        learner.policy.action_net.weight.mul_(100.0)
+        for name, weight in learner.policy.lstm_actor.named_parameters():
+            weight.mul_(0.0 if "bias" in name else 3.0)
 
 
 def write(folder, agent):
@@ -182,7 +192,7 @@ def test_step_by_step_is_a_pass_through_the_whole_sequence(recurrent):
         found, memory = policy.preferences(rows(seen, slice(at, at + 1)), memory)
         alone.append(found[0])
 
-    np.testing.assert_allclose(alone, whole, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(alone, whole, rtol=0, atol=1e-5)
     for one, other in zip(recurrent.memory, end, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
     assert actions == np.argmax(alone, axis=1).tolist()
@@ -243,6 +253,7 @@ def test_memory_is_rebuilt_from_what_was_decided(recurrent, tmp_path):
     again = [other.act(rows(seen, slice(at, at + 1)))[0] for at in range(100)]
 
     assert again == whole
+    assert len(set(whole)) > 1
     assert all(torch.equal(*pair) for pair in zip(other.memory, recurrent.memory, strict=True))
 
 
@@ -300,8 +311,14 @@ def test_a_strategy_trains_it_and_a_backtest_of_the_model_repeats_it(agent, tmp_
 
 def test_a_backtest_carries_the_memory_from_bar_to_bar(tmp_path, monkeypatch):
     file = write(tmp_path, "recurrent-ppo")
+    trained, seen, plain = RecurrentPpo.train, [], RecurrentPpo.act
+
+    def choosy(learner, training):
+        trained(learner, training)
+        make_choosy(learner)
+
+    monkeypatch.setattr(RecurrentPpo, "train", choosy)
     first = run(file, None, "train", runs_dir=tmp_path / "runs")
-    seen, plain = [], RecurrentPpo.act
 
     def recorded(learner, observation):
         actions = plain(learner, observation)
@@ -318,7 +335,8 @@ def test_a_backtest_carries_the_memory_from_bar_to_bar(tmp_path, monkeypatch):
     best, second = np.sort(preferences, axis=1)[:, [3, 2]].T
     clear = best - second > 1e-5
     actions = np.concatenate([actions for _, _, actions in seen])
-    assert clear.sum() > 200
+    assert clear.mean() > 0.99
+    assert (np.bincount(actions) > 50).sum() > 1
     assert (preferences.argmax(axis=1) == actions)[clear].all()
 
 
