@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,17 @@ class Ray:
         import ray
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        drawn = random.getstate()  # Ray names its parts by the generator that all share
         started = not ray.is_initialized()
-        if started:
-            self._start(ray)
         try:
+            if started:
+                self._start(ray)
             task = ray.remote(num_cpus=1, max_retries=0)(unit_of_work)
             return _answers(ray, [task.remote(item) for item in items])
         finally:
             if started:
                 ray.shutdown()
+            random.setstate(drawn)
 
     def _start(self, ray: Any) -> None:
         """Join or start Ray, its log and dashboard out of the way."""
