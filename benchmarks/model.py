@@ -119,7 +119,8 @@ def policy_of(extractor: str) -> TradingPolicy:
 
     names = tuple(f"f{number}" for number in range(FEATURES))
     spec = ObservationSpec(lookback=LOOKBACK, n_features=FEATURES, names=names)
-    return blank(ModelSpec(observation=spec, extractor=_extractor(extractor)), HIDDEN, "tanh")
+    made: TradingPolicy = blank(ModelSpec(observation=spec, extractor=_extractor(extractor)), HIDDEN, "tanh")
+    return made
 
 
 def make_choosy(policy: TradingPolicy, features: NDArray[np.float32]) -> None:

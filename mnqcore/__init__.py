@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mnqcore import rules
     from mnqcore.agent.face import TradingAgent
     from mnqcore.agent.learner import Sb3Learner
+    from mnqcore.agent.policy import WindowPolicy
     from mnqcore.agent.training import Training
     from mnqcore.api import (
         Action,
@@ -72,6 +73,7 @@ _HOMES = {
     "TradingAgent": "mnqcore.agent.face",
     "TradingEnv": "mnqcore.env",
     "Training": "mnqcore.agent.training",
+    "WindowPolicy": "mnqcore.agent.policy",
     "hookimpl": "mnqcore.hookspecs",
     "open_run": "mnqcore.runs",
     "param": "mnqcore.api",
@@ -89,7 +91,7 @@ _HOMES = {
 _MODULES = ("rules",)
 """Modules that are public as they stand."""
 
-_NEEDS = {"TradingAgent": ("rl",), "TradingEnv": ("rl", "gymnasium"), "Training": ("rl",)}
+_NEEDS = {"TradingAgent": ("rl",), "TradingEnv": ("rl", "gymnasium"), "Training": ("rl",), "WindowPolicy": ("rl",)}
 """name -> the extra that it takes, and which of that extra's modules, if not all."""
 
 __all__ = [
@@ -118,6 +120,7 @@ __all__ = [
     "TradingAgent",
     "TradingEnv",
     "Training",
+    "WindowPolicy",
     "hookimpl",
     "open_run",
     "param",

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clean import call, environment
+from tests.clean import ROOT, call, environment, mnq
 
-ROOT = Path(__file__).parents[1]
 BROKEN = {
     "pyproject.toml": """
         [build-system]
@@ -45,11 +44,7 @@ def clean(tmp_path_factory):
     for name, text in BROKEN.items():
         (folder / "mnq-broken" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "mnq-broken" / name).write_text(textwrap.dedent(text))
-    return environment(folder, ROOT, example, folder / "mnq-broken")
-
-
-def mnq(python, *arguments, check=True):
-    return call(python.with_name("mnq"), *arguments, cwd=python.parent, check=check)
+    return environment(folder, [example, folder / "mnq-broken"])
 
 
 def test_the_wheel_is_what_runs_and_holds_only_its_packages(clean):

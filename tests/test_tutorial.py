@@ -3,20 +3,17 @@
 import os
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
 from tests.clean import call, environment
 from tests.test_docs import blocks, refresh, text_of, words  # noqa: F401 - `refresh` is a fixture
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """The python of an environment of its own."""
-    return environment(tmp_path_factory.mktemp("tutorial"), ROOT)
+    return environment(tmp_path_factory.mktemp("tutorial"), [])
 
 
 @pytest.fixture

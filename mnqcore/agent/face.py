@@ -156,6 +156,10 @@ def _choice(plugins: Plugins, kind: str, use: str, given: dict[str, Any]) -> Cho
     cls = piece.load()
     if kind == "agent" and not callable(getattr(cls, "train", None)):
         raise UsageError(f"agent '{use}' is a rule: there is nothing to train", next="ppo, a2c; mnq list agent")
+    if getattr(cls, "remembers", False):
+        raise UsageError(
+            f"agent '{use}' remembers what it was shown: predict has no place for that", next="train it by a strategy"
+        )
     blank = Choice(kind=kind, use=use, distribution=piece.distribution, version=piece.version, params={}, cls=cls)
     return _evolved(blank, **given)
 

@@ -8,6 +8,7 @@ import attrs
 
 from mnqcore.agent.face import TradingAgent
 from mnqcore.agent.latents import latents
+from mnqcore.agent.policy import TradingPolicy
 from mnqcore.agent.runner import lead, learner_turn, policy_turn
 from mnqcore.api.values import Window
 from mnqcore.errors import DataError, UsageError
@@ -66,6 +67,8 @@ def play_frame(
 
 def _turn(model: Any, features: NDArray[np.float32], lookback: int, window: Window) -> Turn:
     if isinstance(model, TradingAgent):
+        if not isinstance(model.policy, TradingPolicy):
+            return learner_turn(model.learner, features, lookback, window)
         seen = latents(model.policy, features, lookback, window)
         return policy_turn(model.policy, seen, features, lookback, window)
     return learner_turn(_Predicting(model), features, lookback, window)

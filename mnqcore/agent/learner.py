@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from stable_baselines3.common.vec_env import VecEnv
 
     from mnqcore.agent.training import Training
     from mnqcore.api.values import ModelSpec
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Sb3Learner:
     """Learn by an on-policy algorithm of stable-baselines3: a subclass names it and declares its parameters.
 
-    Every parameter that a subclass adds is handed to the algorithm under its own name.
+    Every parameter that a subclass adds is handed to the algorithm under its own name, unless `hyperparameters` is
+    overridden.
 
     Example:
         @plugin
@@ -32,6 +34,10 @@ class Sb3Learner:
 
     algorithm: ClassVar[str] = ""
     """ "module:Class" of an OnPolicyAlgorithm."""
+    network: ClassVar[str] = "mnqcore.agent.policy:TradingPolicy"
+    """ "module:Class" of the policy that it trains: a WindowPolicy."""
+    remembers: ClassVar[bool] = False
+    """Whether `act` depends on what it was shown since `reset`."""
 
     timesteps: int = param(500_000, ge=1, le=10**10, unit="bars", help="length of the training, over all accounts")
     n_envs: int = param(8, ge=1, le=4096, help="accounts that learn side by side")
@@ -71,8 +77,16 @@ class Sb3Learner:
         from mnqcore.agent.policy import blank
         from mnqcore.agent.weights import read_weights
 
-        self.policy = blank(spec, self.hidden, self.activation)
+        self.policy = blank(spec, self.hidden, self.activation, self.network, **self.network_options())
         self.policy.take(read_weights(folder / "policy.safetensors", self.policy.weights()))
+
+    def accounts(self, training: Training) -> VecEnv:
+        """Return what is learnt on: `n_envs` accounts; override to wrap them."""
+        return training.env(self.n_envs)
+
+    def network_options(self) -> dict[str, Any]:
+        """Return what the constructor of `network` takes beyond a TradingPolicy's."""
+        return {}
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return what the algorithm's constructor takes: the parameters that the subclass declared."""

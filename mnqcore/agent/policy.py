@@ -5,6 +5,7 @@ stable-baselines3 trains it; its encoder takes windows, or gathers them itself w
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from mnqcore.agent.threads import one_thread
 from mnqcore.env.spaces import action_space, window_space
-from mnqcore.errors import PluginError
+from mnqcore.errors import ExtraMissing, PluginError
 from mnqcore.simulator.observation import FEATURES
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ one_thread()  # wherever a network is built, trained or asked, this module is lo
 
 _OWNERS = ("pi_", "vf_")
 _SHARED = tuple(f"{owner}features_extractor." for owner in _OWNERS)
+STANDARD = "mnqcore.agent.policy:TradingPolicy"
+"""The policy of most learners."""
 ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 """What a head may have between its layers."""
 
@@ -70,23 +73,30 @@ class Encoder(BaseFeaturesExtractor):
         return functional.embedding(bars - (lookback - 1), rows).view(-1, lookback, width)
 
 
-class TradingPolicy(MultiInputActorCriticPolicy):
-    """An actor and a critic on an `Encoder`; what it saves does not depend on how it observes."""
+class WindowPolicy:
+    """What policies of stable-baselines3 on an `Encoder` have in common: what is saved, and how windows are read.
 
-    def __init__(
-        self, observation_space: spaces.Dict, action_space: spaces.Discrete, lr_schedule: Any, **kwargs: Any
-    ) -> None:
-        if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam and not kwargs.get("optimizer_kwargs"):
-            # As stable-baselines3 has it, but in one pass over all weights: the same steps apart from rounding, and a
-            # tenth of the time of a small network's training less.
-            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True}
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+    Mixed in before the library's class, whose actor and critic share the encoder.
+
+    Example:
+        class MaskedPolicy(WindowPolicy, MaskableMultiInputActorCriticPolicy): ...
+    """
+
+    features_extractor: Any
+    device: Any
+    state_dict: Any
+    load_state_dict: Any
 
     def encode(self, windows: torch.Tensor) -> torch.Tensor:
         """Return the latents of windows, (batch, latent)."""
-        encoder: Any = self.features_extractor
-        latents: torch.Tensor = encoder.network(windows)
+        latents: torch.Tensor = self.features_extractor.network(windows)
         return latents
+
+    def joined(self, observation: Mapping[str, NDArray[np.float32]]) -> torch.Tensor:
+        """Return latents and positions of windows, (batch, latent + 4): also of a policy that is trained on bars."""
+        tensors = {name: torch.as_tensor(rows, device=self.device) for name, rows in observation.items()}
+        found: torch.Tensor = self.features_extractor(tensors)
+        return found
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return name -> weight, each once: actor and critic share one encoder, which torch lists three times."""
@@ -99,6 +109,19 @@ class TradingPolicy(MultiInputActorCriticPolicy):
             f"{owner}{name}": value for name, value in weights.items() for owner in _OWNERS if name.startswith(encoder)
         }
         self.load_state_dict({**weights, **again}, strict=True)
+
+
+class TradingPolicy(WindowPolicy, MultiInputActorCriticPolicy):
+    """An actor and a critic on an `Encoder`; what it saves does not depend on how it observes."""
+
+    def __init__(
+        self, observation_space: spaces.Dict, action_space: spaces.Discrete, lr_schedule: Any, **kwargs: Any
+    ) -> None:
+        if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam and not kwargs.get("optimizer_kwargs"):
+            # As stable-baselines3 has it, but in one pass over all weights: the same steps apart from rounding, and a
+            # tenth of the time of a small network's training less.
+            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True}
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def logits(self, latents: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Return the preference for each action, (batch, 4)."""
@@ -119,13 +142,25 @@ def policy_kwargs(
     }
 
 
-def blank(spec: ModelSpec, hidden: tuple[int, ...], activation: str) -> TradingPolicy:
-    """Return an untrained policy that takes windows, in evaluation mode: what weights are loaded into."""
-    policy = TradingPolicy(
-        window_space(spec.observation), action_space(), lambda _: 0.0, **policy_kwargs(spec, hidden, activation)
-    )
+def blank(spec: ModelSpec, hidden: tuple[int, ...], activation: str, network: str = STANDARD, **options: Any) -> Any:
+    """Return an untrained policy that takes windows, in evaluation mode: what weights are loaded into.
+
+    `network`: "module:Class" of a WindowPolicy; `options`: what its constructor takes beyond a TradingPolicy's.
+    """
+    kwargs = policy_kwargs(spec, hidden, activation)
+    policy = named_class(network)(window_space(spec.observation), action_space(), lambda _: 0.0, **kwargs, **options)
     policy.set_training_mode(False)
     return policy
+
+
+def named_class(name: str) -> Any:
+    """Return what "module:Class" names; ExtraMissing where it is not installed."""
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        package = (error.name or module).partition(".")[0]
+        raise ExtraMissing(f"{package} is not installed", next=f"pip install {package.replace('_', '-')}") from error
 
 
 def _width(network: torch.nn.Module, spec: ModelSpec) -> int:

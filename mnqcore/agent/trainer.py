@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mnqcore.agent.callback import Watch
 from mnqcore.agent.log import open_log
-from mnqcore.agent.policy import TradingPolicy, blank, policy_kwargs
-from mnqcore.errors import ExtraMissing, MnqError
+from mnqcore.agent.policy import blank, named_class, policy_kwargs
+from mnqcore.errors import MnqError
 
 if TYPE_CHECKING:
     from mnqcore.agent.learner import Sb3Learner
@@ -43,11 +42,11 @@ def algorithm(learner: Sb3Learner, training: Training) -> Any:
     if learner.schedule == "linear":
         rate = settings["learning_rate"]
         settings["learning_rate"] = lambda remaining: rate * remaining
-    made = _class(learner)
+    made = named_class(learner.algorithm)
     return made(
-        TradingPolicy,
-        training.env(learner.n_envs),
-        policy_kwargs=kwargs,
+        named_class(learner.network),
+        learner.accounts(training),
+        policy_kwargs=kwargs | learner.network_options(),
         seed=training.seed,
         device=learner.device,
         **settings,
@@ -72,17 +71,10 @@ def _learn(learner: Sb3Learner, training: Training) -> None:
         raise watch.broken("what the network says of an action is no number") from error
     finally:
         model.logger.close()
-    learner.policy = blank(training.spec, learner.hidden, learner.activation)
+    learner.policy = blank(
+        training.spec, learner.hidden, learner.activation, learner.network, **learner.network_options()
+    )
     learner.policy.take(watch.best if watch.best is not None else model.policy.weights())
-
-
-def _class(learner: Sb3Learner) -> Any:
-    module, _, name = learner.algorithm.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise ExtraMissing(f"{package} is not installed", next=f"pip install {package.replace('_', '-')}") from error
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
