@@ -94,3 +94,17 @@ def test_20_000_bars_of_a_trained_model(tmp_path):
     assert trades > 10
     assert bars > 20_000
     assert counts(proven(traded)) == NONE
+
+
+def test_rows_from_anchors_across_kills(tmp_path):
+    settings = ("data.days=8", 'trade.broker.start="2024-01-08"', *BUSY)
+    folder = tmp_path / "runs" / "sized" / ".session-paper-SIM"
+    for bars in (60, 290, 500):  # on the first trading day, and on later ones
+        kill_at(started(tmp_path, "sized", *settings, mode="paper"), folder / FILE, bars)
+        assert counts(proven(folder)) == NONE
+    process = started(tmp_path, "sized", *settings, mode="paper")
+    _, told = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    found = proven(newest_run(tmp_path, "sized"))
+    assert counts(found) == NONE
+    assert (found.features.left, found.given["restarts"]) == (0, 3)
