@@ -211,6 +211,15 @@ def test_an_exit_joins_the_group_of_its_stop_though_another_entry_came_since(mak
     assert rig.venue.held() == 2
 
 
+def test_an_exit_that_never_left_says_nothing_of_its_group(long):
+    long.fate = "refused"
+    long.bar(CLOSE)
+    long.bar(CLOSE)
+    stop, exit = long.venue.alive(Role.STOP)[0], long.venue.alive(Role.EXIT)[0]
+
+    assert exit.order.group == stop.order.group
+
+
 def test_an_exit_whose_group_is_gone_is_followed_by_one_of_its_own(long):
     long.venue.lose_stop()
     long.venue.done.update(one.order.group for one in long.venue.orders.values() if one.order.group)

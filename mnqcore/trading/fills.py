@@ -71,11 +71,18 @@ def _doubt(desk: Desk, change: Change) -> None:
     tracked, execution, memory = change.tracked, change.execution, desk.memory
     if tracked.filled > tracked.contracts:
         memory.halt(f"{tracked.order.ref} filled {tracked.filled} of {tracked.contracts} contracts")
-    close = desk.last.close if desk.last is not None else 0
+    close = desk.last.close if desk.last is not None and not _after_a_gap(desk, execution.time) else 0
     if close and abs(execution.price - close) > desk.strategy.trade.limits.fill_collar * abs(close):
         memory.halt(f"a fill at {execution.price} ticks is far from the last close {close}")
     if (wanted := tracked.order.price) is not None:
         _alert_slippage(desk, tracked.order.ref, tracked.order.side * (execution.price - wanted))
+
+
+def _after_a_gap(desk: Desk, time: int) -> bool:
+    """Whether a fill came after bars that miss, or over a close: the market may have moved far meanwhile."""
+    assert desk.last is not None
+    clock, last = desk.clock, desk.last.start
+    return time >= min(clock.slot_end(clock.next_slot(last)), clock.session_close(last))
 
 
 def _alert_slippage(desk: Desk, ref: str, ticks: int) -> None:

@@ -54,7 +54,7 @@ def _before(memory: Memory, contract: str, side: int) -> Tracked | None:
     for one in reversed(by_ref.values()):
         if (one.order.contract, one.order.side) != (contract, side):
             continue
-        if one.order.role is Role.EXIT and not one.filled:
+        if one.order.role is Role.EXIT and not one.filled and not one.given_up:
             return one
         parent = by_ref.get(one.order.parent or "")
         if one.order.role is Role.STOP and (parent is None or parent.filled):
