@@ -38,11 +38,17 @@ class Ray:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         drawn = random.getstate()  # Ray names its parts by the generator that all share
         started = not ray.is_initialized()
+        futures: list[Any] = []
         try:
             if started:
                 self._start(ray)
             task = ray.remote(num_cpus=1, max_retries=0)(unit_of_work)
-            return _answers(ray, [task.remote(item) for item in items])
+            futures += [task.remote(item) for item in items]
+            return _answers(ray, futures)
+        except BaseException:
+            for future in () if started else futures:  # the cluster goes on, and so would what has not ended yet
+                ray.cancel(future)
+            raise
         finally:
             if started:
                 ray.shutdown()
@@ -79,7 +85,7 @@ def _knock(address: str | None) -> None:
 def _answers(ray: Any, futures: list[Any]) -> list[str]:
     """Return what each future holds; the first that failed raises its own error."""
     try:
-        found: list[str] = ray.get(futures)
+        found: list[str] = [ray.get(future) for future in futures]  # all in one call would raise what fails soonest
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, MnqError) else error from error
     except ray.exceptions.RayError as error:

@@ -1,5 +1,7 @@
 """Folds and seeds on Ray give the numbers of `serial`."""
 
+import time
+
 import pytest
 
 from mnqcore import MnqError, Options, run
@@ -22,7 +24,10 @@ agent = { use = "ppo", timesteps = 512, n_envs = 4, n_steps = 64, n_epochs = 2, 
 
 
 def shout(text):
-    """A unit of work."""
+    """A unit of work; "late" fails after all others."""
+    if text == "late":
+        time.sleep(2)
+        raise MnqError("this one is late", where="there")
     if text == "bad":
         raise MnqError("this one is bad", where="here")
     return text.upper()
@@ -39,6 +44,22 @@ def test_the_error_of_a_unit_is_its_own():
 
     assert caught.value.facts["where"] == "here"
     assert not ray.is_initialized()
+
+
+def test_of_two_errors_the_first_in_order_is_raised():
+    with pytest.raises(MnqError, match="this one is late"):
+        Ray(jobs=2).map(shout, ["late", "bad"])
+
+
+def test_what_runs_already_is_joined_and_goes_on():
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        assert Ray().map(shout, ["a", "b"]) == ["A", "B"]
+        with pytest.raises(MnqError, match="this one is bad"):
+            Ray().map(shout, ["bad", "late"])
+        assert Ray().map(shout, ["c"]) == ["C"]
+    finally:
+        ray.shutdown()
 
 
 def test_a_cluster_that_is_not_there_is_named():
