@@ -12,7 +12,7 @@ import torch
 from mnqcore.agent.head import GUARD, Head, head
 from mnqcore.agent.policy import TradingPolicy
 from mnqcore.api.values import Action, Entry
-from mnqcore.errors import PluginError, UsageError
+from mnqcore.errors import PluginError
 from mnqcore.simulator import Account, following
 from mnqcore.simulator.account import entries_at
 from mnqcore.simulator.decision import ASKS
@@ -118,16 +118,7 @@ def decider(learner: Any, lookback: int) -> Callable[[Floats, Floats], int]:
 
     A policy's action is that of `policy.predict(deterministic=True)`. Raises, when it is asked, PluginError where `act`
     of another learner returns anything but one action.
-
-    Raises:
-        UsageError: the learner remembers what it was shown, which nobody tells it again after a restart.
     """
-    if getattr(learner, "remembers", False):
-        raise UsageError(
-            "an agent that remembers cannot trade yet: after a restart it would have forgotten",
-            found=type(learner).__name__,
-            next="backtest it; or trade an agent that decides on the window alone",
-        )
     policy = getattr(learner, "policy", None)
     if isinstance(policy, TradingPolicy):
         policy.set_training_mode(False)

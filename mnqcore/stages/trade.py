@@ -199,7 +199,13 @@ def brain(
         found = ", ".join(one.sha256[:8] for one in models)
         raise UsageError(f"{run.name} holds no model of sha {str(sha256)[:8]}", found=found, where=str(run.path))
     decide = decider(model.learner, strategy.lookback)
-    made = Brain(scaler=model.scaler, decide=decide, sha256=model.sha256, run=run.name)
+    made = Brain(
+        scaler=model.scaler,
+        decide=decide,
+        sha256=model.sha256,
+        run=run.name,
+        remembers=getattr(model.learner, "remembers", False),
+    )
     return made, model.facts.test_start
 
 

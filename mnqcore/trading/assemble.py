@@ -21,6 +21,7 @@ from mnqcore.trading.memory import Memory
 from mnqcore.trading.orders import Orders
 from mnqcore.trading.protection import Protection
 from mnqcore.trading.recall import Recalled, recall
+from mnqcore.trading.remind import remind
 from mnqcore.trading.rows import Anchored, Learned, Replayed, Rule, Table, history_bars
 from mnqcore.trading.session import Session, Watcher
 
@@ -43,13 +44,15 @@ if TYPE_CHECKING:
 class Brain:
     """What chooses: None of it for a rule.
 
-    `scaler` and `decide` of a model; `sha256` of its manifest; `run`: name of the run that it was taken from.
+    `scaler` and `decide` of a model; `sha256` of its manifest; `run`: name of the run that it was taken from;
+    `remembers`: what it decides depends on what it was shown before.
     """
 
     scaler: Scaler | None = None
     decide: Callable[[Any, Any], int] | None = None
     sha256: str = ""
     run: str = ""
+    remembers: bool = False
 
     @property
     def mind(self) -> Mind:
@@ -137,6 +140,8 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
     )
     if known.bar is not None:
         desk.last = session.rows.row(known.bar["time"], known.bar["number"])
+        if setup.brain.remembers:
+            remind(setup, desk.mind, journal, clock, feed.bars())
     memory.now, memory.mono = session.now(), time.monotonic()
     memory.note(
         "start",

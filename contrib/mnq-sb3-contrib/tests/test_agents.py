@@ -343,13 +343,6 @@ def test_a_backtest_carries_the_memory_from_bar_to_bar(tmp_path, monkeypatch):
     assert [plain(learner, observation)[0] for _, observation, _ in seen] == actions.tolist()
 
 
-def test_an_agent_that_remembers_does_not_trade_yet(recurrent):
-    from mnqcore.agent.runner import decider
-
-    with pytest.raises(MnqError, match="remembers cannot trade yet"):
-        decider(recurrent, 4)
-
-
 def test_predict_has_no_place_for_a_memory():
     with pytest.raises(MnqError, match="predict has no place"):
         TradingAgent(made_env(), algorithm="recurrent-ppo")

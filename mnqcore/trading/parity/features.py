@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from mnqcore.api.values import Action
@@ -92,6 +93,8 @@ def _decided(closed: Closed, again: Seen, ground: Ground, books: Books) -> list[
     ]
     found = [(name, value_text(one), value_text(other)) for name, one, other in pairs if not same(one, other)]
     if closed.failed and decision["action"] == Action.HOLD:
+        with contextlib.suppress(Exception):  # one that was only late is remembered
+            ground.act(again, position)
         return found
     action = ground.act(again, position)
     if action != decision["action"]:
