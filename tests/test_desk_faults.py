@@ -215,9 +215,9 @@ def test_an_exit_that_never_left_says_nothing_of_its_group(long):
     long.fate = "refused"
     long.bar(CLOSE)
     long.bar(CLOSE)
-    stop, exit = long.venue.alive(Role.STOP)[0], long.venue.alive(Role.EXIT)[0]
+    (stop,), (leaving,) = long.venue.alive(Role.STOP), long.venue.alive(Role.EXIT)
 
-    assert exit.order.group == stop.order.group
+    assert leaving.order.group == stop.order.group
 
 
 def test_an_exit_whose_group_is_gone_is_followed_by_one_of_its_own(long):
@@ -336,6 +336,16 @@ def test_refs_that_a_broken_journal_lacks_are_not_used_again(long):
     long.killed()
 
     assert long.memory.number == 2  # the exit's, as the broker told it
+    assert long.memory.next_ref() not in long.venue.orders
+
+
+def test_nor_while_the_broker_has_not_told_them_yet(long):
+    long.journal.full = True
+    long.bar(CLOSE)
+    long.deaf = 9
+    long.killed()
+
+    assert long.memory.number == 1
     assert long.memory.next_ref() not in long.venue.orders
 
 

@@ -85,6 +85,8 @@ class Closed:
 
 Effect = Submit | Cancel | Query | Alert | Closed
 """What a session wants done."""
+_GAP = 100
+"""Refs left out after a restart, until the broker says which were used: a broken journal may lack some."""
 _REASONS = {Role.STOP: int(ExitReason.STOP), Role.TARGET: int(ExitReason.TARGET)}
 
 
@@ -110,6 +112,8 @@ class Memory:
     mono: float = 0.0
     rejections: int = 0
     reducing: bool = False
+    asked: bool = False
+    """The broker has answered since this process began."""
     cut: bool = False
     unsure: str = ""
     sent_at: dict[str, float] = attrs.field(factory=dict)
@@ -232,7 +236,7 @@ class Memory:
 
     def next_ref(self) -> str:
         """Return a ref that was never used."""
-        self.number += 1
+        self.number += 1 if self.asked or not self.number else _GAP
         return f"{self.session}-{self.number}"
 
     def submit(self, *orders: Order, bar: int, reason: int = 0, risk: int = 0) -> None:

@@ -54,7 +54,7 @@ def reconcile(
     """
     memory = desk.memory
     memory.now, memory.mono = now, mono
-    memory.cut, memory.unsure = False, ""
+    memory.asked, memory.cut, memory.unsure = True, False, ""
     memory.number = max(memory.number, _last_number(truth, memory.session))
     missed = _executions(desk, truth)
     differences = compare(desk, truth.positions, adopted or {})
