@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -604,7 +605,7 @@ class Rig:
             return list(journal.events(kinds, after))
 
     @property
-    def state(self):
+    def state(self) -> Any:
         return self.memory.state
 
 

@@ -16,6 +16,16 @@ KEPT = [name for name in LEDGER.names or () if name not in ("answer", "last", "b
 HOUR = 3_600_000_000_000
 
 
+def always(size):
+    """Return a sizer that gives so many contracts."""
+    return lambda entry: np.array([size])
+
+
+def nobody(entry):
+    """Is never asked."""
+    raise AssertionError(entry)
+
+
 class Market:
     """What a broker that keeps the kernel's fill rules would fill: written the slow obvious way."""
 
@@ -88,7 +98,7 @@ def test_the_kernels_fills_make_the_kernels_books(seed):
         decision = books.decide(now, order, following, int(case.actions[t]))
         books.pending += market.fills(t + 1, decision)
         books.close(following, (t + 2) * HOUR)
-        steps.step(case.actions[t : t + 1], lambda entry, t=t: np.array([int(case.sizes[t])]))
+        steps.step(case.actions[t : t + 1], always(int(case.sizes[t])))
         last = t + 1 == len(case.tape) - 1
         if last or steps.ledger["done"][0]:
             books.finish(following)
@@ -123,7 +133,7 @@ def fill(side, contracts, price, time=0, role=Role.ENTRY, reason=0):
 
 
 def test_an_entry_filled_at_two_prices_loses_no_money():
-    books = Books(rulebook(per_contract=620_000, max_position=3), 10_000.0, size_of=None, lookback=5, day=0)
+    books = Books(rulebook(per_contract=620_000, max_position=3), 10_000.0, size_of=nobody, lookback=5, day=0)
     books.pending += [fill(1, 2, 1000), fill(1, 1, 1001)]
     books.close(one_bar(1000, 1010, 990, 1005), 10)
 
@@ -139,7 +149,7 @@ def test_an_entry_filled_at_two_prices_loses_no_money():
 
 
 def test_an_exit_in_two_parts_is_two_round_trips():
-    books = Books(rulebook(per_contract=620_000, max_position=3), 10_000.0, size_of=None, lookback=5, day=0)
+    books = Books(rulebook(per_contract=620_000, max_position=3), 10_000.0, size_of=nobody, lookback=5, day=0)
     books.pending += [fill(-1, 3, 1000)]
     books.close(one_bar(1000, 1010, 990, 1000), 10)
     books.pending += [fill(1, 1, 990, time=11, role=Role.EXIT, reason=1)]
@@ -154,7 +164,7 @@ def test_an_exit_in_two_parts_is_two_round_trips():
 
 
 def test_two_exits_of_one_position_flip_it_and_the_books_say_so():
-    books = Books(rulebook(), 10_000.0, size_of=None, lookback=5, day=0)
+    books = Books(rulebook(), 10_000.0, size_of=nobody, lookback=5, day=0)
     books.pending += [fill(1, 1, 1000)]
     books.close(one_bar(1000, 1010, 990, 1000), 10)
     books.pending += [
@@ -168,7 +178,7 @@ def test_two_exits_of_one_position_flip_it_and_the_books_say_so():
 
 
 def test_a_fee_that_was_reckoned_too_low_is_corrected():
-    books = Books(rulebook(per_contract=620_000), 10_000.0, size_of=None, lookback=5, day=0)
+    books = Books(rulebook(per_contract=620_000), 10_000.0, size_of=nobody, lookback=5, day=0)
     books.pending += [fill(1, 1, 1000)]
     books.close(one_bar(1000, 1010, 990, 1000), 10)
     books.correct(100_000, opening=True)

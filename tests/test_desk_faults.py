@@ -1,5 +1,7 @@
 """What went wrong once between a desk and a broker, each as the shortest way there."""
 
+from typing import Any
+
 import pytest
 
 from mnqcore.api import port
@@ -13,7 +15,7 @@ BUY, SELL, CLOSE = 1, 2, 3
 @pytest.fixture
 def make(tmp_path):
     """Make a rig: make("risk.max_position=2", start=...)."""
-    made = []
+    made: list[Any] = []
 
     def rig(*sets, **more):
         folder = tmp_path / f"{len(made)}"

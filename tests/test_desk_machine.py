@@ -14,6 +14,7 @@ Whatever happens, after each step:
 """
 
 import tempfile
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -225,11 +226,12 @@ class DeskMachine(RuleBasedStateMachine):
         for event in self.rig.journaled("event", after=self.seq):
             self.seq = event.seq
             if event.data["type"] == "Filled":
-                one = event_of(event.data).execution
+                told: Any = event_of(event.data)
+                one = told.execution
                 if one.id not in self.heard or self.heard[one.id].revision < one.revision:
                     self.heard[one.id] = one
         refs = self.rig.memory.orders.by_ref
-        held = {}
+        held: dict[str, int] = {}
         for one in self.heard.values():
             if one.ref in refs:
                 held[one.contract] = held.get(one.contract, 0) + one.side * one.contracts

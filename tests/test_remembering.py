@@ -1,12 +1,30 @@
 """An agent that remembers: a session that is killed goes on as if it had not been."""
 
+import subprocess
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from mnqcore import run
+from mnqcore.plugins import load
 from mnqcore.trading.journal import FILE, Journal
-from tests.sessions import BUSY, counts, kill_at, proven, session, strategy_file
+from tests.sessions import BUSY, command, counts, kill_at, proven, session, strategy_file
 
-pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed here")
+PACKAGE = Path(__file__).parents[1] / "contrib" / "mnq-sb3-contrib"
+KNOWN = f"""
+import sys
+
+from mnqcore import hookimpl
+
+if {str(PACKAGE)!r} not in sys.path:
+    sys.path.insert(0, {str(PACKAGE)!r})
+
+
+@hookimpl
+def register_agents(register):
+    register("recurrent-ppo", "mnq_sb3_contrib.recurrent:RecurrentPpo")
+"""
 TEXT = """
 format = 1
 [strategy.recalls]
@@ -26,12 +44,21 @@ def decided(place):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    import torch
-    from mnq_sb3_contrib.recurrent import RecurrentPpo
+def plugin(tmp_path_factory):
+    """A file that makes the package known, which is not installed here."""
+    file = tmp_path_factory.mktemp("plugin") / "remembering.py"
+    file.write_text(KNOWN)
+    return str(file)
 
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, plugin):
+    import torch
+
+    plugins = load([plugin])
+    learner_class: Any = plugins.find("agent", "recurrent-ppo").load()
     folder = tmp_path_factory.mktemp("model")
-    trained = RecurrentPpo.train
+    trained = learner_class.train
 
     def choosy(learner, training):
         trained(learner, training)
@@ -42,44 +69,27 @@ def model(tmp_path_factory):
                     weight.normal_(0.0, 1.5 / weight.shape[-1] ** 0.5 if weight.ndim > 1 else 0.0, generator=draw)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RecurrentPpo, "train", choosy)
-        return run(strategy_file(folder, TEXT), None, "train", runs_dir=folder / "runs").run.path
+        patch.setattr(learner_class, "train", choosy)
+        return run(strategy_file(folder, TEXT), None, "train", plugins=plugins, runs_dir=folder / "runs").run.path
 
 
 @pytest.mark.parametrize("mode", ["replay", "paper"])
-def test_a_killed_session_remembers(model, tmp_path, mode):
-    import subprocess
-
-    from tests.sessions import command
-
-    whole = session(tmp_path / "whole", "recalls", *BUSY, mode=mode, text=TEXT, model=model)
+def test_a_killed_session_remembers(model, plugin, tmp_path, mode):
+    given = {"mode": mode, "text": TEXT, "model": model, "plugins": [plugin]}
+    whole = session(tmp_path / "whole", "recalls", *BUSY, **given)
     actions = decided(whole.run.path)
     assert len({action for _, action, _ in actions}) > 1
 
     folder = tmp_path / "killed"
-    told = [word for setting in BUSY for word in ("--set", setting)]
+    words = ["run", strategy_file(folder, TEXT), "--stage", "trade", "--mode", mode, "--model", model, "-p", plugin]
+    words += [word for setting in BUSY for word in ("--set", setting)]
     process = subprocess.Popen(
-        command(
-            "run",
-            strategy_file(folder, TEXT),
-            "--stage",
-            "trade",
-            "--mode",
-            mode,
-            "--model",
-            model,
-            *told,
-            "--runs-dir",
-            folder / "runs",
-            "-q",
-        ),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+        command(*words, "--runs-dir", folder / "runs", "-q"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     held = kill_at(process, folder / "runs" / "recalls" / f".session-{mode}-SIM" / FILE, 60)
     assert held < len(actions) - 10
-    again = session(folder, "recalls", *BUSY, mode=mode, text=TEXT, model=model)
+    again = session(folder, "recalls", *BUSY, **given)
 
     assert decided(again.run.path) == actions
     assert set(counts(proven(again.run, model=str(model))).values()) == {0}

@@ -1,5 +1,7 @@
 """Every control of a session: what trips it, what just does not, and what is written of it."""
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,7 @@ def test_nothing_refuses_what_is_fine():
     assert denied() == []
 
 
-BOUNDS = {
+BOUNDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "state": ({"state": "REDUCING"}, {"state": "ACTIVE"}),
     "watch": ({"mode": "watch"}, {"mode": "paper"}),
     "order-size": ({"contracts": 6, "max_position": 9, "available": None}, {"contracts": 5, "max_position": 9,
@@ -137,8 +139,9 @@ SITUATIONS = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(at=SITUATIONS, key=st.sampled_from(sorted(TIGHTER)))
 def test_a_lower_limit_never_lets_more_through(at, key):
+    tighter: Any = {key: TIGHTER[key]}
     before = {one.code for one in refused(at, Limits())}
-    after = {one.code for one in refused(at, attrs.evolve(Limits(), **{key: TIGHTER[key]}))}
+    after = {one.code for one in refused(at, attrs.evolve(Limits(), **tighter))}
 
     assert before <= after
 
@@ -163,7 +166,9 @@ def test_a_smaller_position_never_lets_more_through(at):
 
 def test_only_rates_halt_as_well():
     assert {one.code for one in CONTROLS if one.latches} == {"rate-minute", "rate-day"}
-    assert latches(refused(attrs.evolve(FINE, sent_minute=10), Limits())).code == "rate-minute"
+    latch = latches(refused(attrs.evolve(FINE, sent_minute=10), Limits()))
+    assert latch is not None
+    assert latch.code == "rate-minute"
     assert latches(refused(attrs.evolve(FINE, exposed=1), Limits())) is None
 
 
@@ -172,7 +177,7 @@ def test_only_rates_halt_as_well():
 
 @pytest.fixture
 def make(tmp_path):
-    made = []
+    made: list[Any] = []
 
     def rig(*sets, **more):
         folder = tmp_path / f"{len(made)}"
