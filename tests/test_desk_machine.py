@@ -49,7 +49,7 @@ class DeskMachine(RuleBasedStateMachine):
         self.rig = Rig(self.folder.name, f"risk.max_position={limit}", f"risk.cooldown_bars={cooldown}", start=start)
         self.bare = self.bare_at_venue = None
         self.heard, self.seq, self.looked = {}, 0, 0
-        self.stopped, self.restarts = False, 0
+        self.stopped, self.restarts, self.life = False, 0, 0
         self.forced = False
         """Executions were made that no limit of ours can foresee: taken back, or of a group that did not hold."""
 
@@ -206,6 +206,8 @@ class DeskMachine(RuleBasedStateMachine):
     @invariant()
     def cover(self):
         rig, patience = self.rig, self.rig.strategy.trade.limits.uncovered_seconds
+        if rig.restarts != self.life:  # a process that begins again counts from there
+            self.life, self.bare, self.bare_at_venue = rig.restarts, None, None
         leaving = rig.state in CLOSING or any(rig.memory.orders.alive(Role.EXIT))
         if rig.desk.protection.covered or leaving:
             self.bare = None
@@ -276,8 +278,10 @@ class DeskMachine(RuleBasedStateMachine):
             if rig.state is State.HALTED or self.agrees():
                 break
         rig.bar()
+        for _ in range(3):
+            rig.deliver()
+            rig.wait(3.0)
         rig.deliver()
-        rig.wait(5.0)
         if rig.state is not State.HALTED:
             assert self.agrees(), "agreement"
             assert rig.venue.covered(), "agreement"
@@ -292,7 +296,7 @@ class DeskMachine(RuleBasedStateMachine):
 def known(memory):
     """Return what a restart must not forget."""
     alive = {one.order.ref for one in memory.orders.unsettled()}
-    return memory.orders.position(), memory.number, sorted(map(str, memory.books.pending)), memory.books.state(), alive
+    return memory.orders.position(), sorted(map(str, memory.books.pending)), memory.books.state(), alive
 
 
 ODD = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
