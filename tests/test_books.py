@@ -91,7 +91,7 @@ def test_the_kernels_fills_make_the_kernels_books(seed):
     market = Market(case)
     steps = Account(case.tape, case.orders, case.law, initial_balance=case.dollars)
     for t in range(len(case.tape) - 1):
-        sizes = iter([int(case.sizes[t])])
+        sizes = iter([int(case.sizes[t])])  # type: ignore[list-item]
         now, order, following = (
             rows[at : at + 1] for rows, at in ((case.tape, t), (case.orders, t), (case.tape, t + 1))
         )

@@ -285,7 +285,7 @@ def test_an_order_that_never_answered_is_settled_by_a_person(rig):
     rig.wait(10.0)
     rig.bar(SELL)
 
-    assert rig.state is State.ACTIVE
+    assert rig.state is State.ACTIVE  # type: ignore[comparison-overlap]
     assert len(alive(rig, Role.ENTRY)) == 1
 
 

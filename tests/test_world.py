@@ -277,7 +277,7 @@ def test_too_many_orders_halt(make):
     assert rig.state is State.ACTIVE
     rig.bar(BUY)
 
-    assert rig.state is State.HALTED
+    assert rig.state is State.HALTED  # type: ignore[comparison-overlap]
     assert rig.journaled("denied")[-1].data["code"] == "rate-day"
     assert ("error", "HALTED: rate-day: 3, the limit is 2") in rig.alerts
 
@@ -525,7 +525,7 @@ def test_a_decision_that_fails_holds_and_halts_after_some(make):
     assert rig.state is State.ACTIVE
     rig.bar(17)
 
-    assert rig.state is State.HALTED
+    assert rig.state is State.HALTED  # type: ignore[comparison-overlap]
 
 
 # The emergency loss.
@@ -568,7 +568,7 @@ def test_the_emergency_loss_halts_again_on_the_same_day(make):
     rig.bar(low=50)
     assert rig.state is State.HALTED
     rig.carry_out(rig.desk.resume("a person", rig.now, rig.mono))
-    assert rig.state is State.ACTIVE
+    assert rig.state is State.ACTIVE  # type: ignore[comparison-overlap]
     rig.bar(BUY)
 
     assert rig.state is State.HALTED
