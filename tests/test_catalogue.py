@@ -89,7 +89,8 @@ def test_an_example_of_one_file_runs(name, tmp_path, monkeypatch):
 def test_each_file_of_the_examples_has_its_strategy():
     files = {path.stem for path in ONE_FILE.glob("*.py")}
 
-    assert files - set(names(ONE_FILE / "strategies.toml")) == {"watch_losses"}  # which `together` uses
+    # `together` uses the one, the other is a broker, which needs a source that streams.
+    assert files - set(names(ONE_FILE / "strategies.toml")) == {"watch_losses", "refusal"}
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ BAD = [
     ("features", bad.RarePeek, {"look-ahead"}, "shift(-n)"),
     ("features", bad.ShortWarmUp, {"warm-up"}, "set warmup = 1"),
     ("features", bad.NoWarmUp, {"warm-up declared"}, "warmup is None"),
-    ("features", bad.Writes, {"mutation"}, "copy first, view.bars.copy()"),
+    ("features", bad.Writes, {"contract"}, "view.bars.copy()"),
     ("features", bad.NanAtRoll, {"survives usual"}, "groupby() begins anew with each group"),
     ("features", bad.NanWithoutVolume, {"survives no volume"}, "a division by 0"),
     ("features", bad.Infinite, {"contract"}, "column cheat is inf"),

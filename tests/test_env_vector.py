@@ -10,7 +10,7 @@ from mnqcore.errors import PluginError, UsageError
 from mnqplugins.rewards.drawdown_penalty import DrawdownPenalty
 from tests.grounds import arena_of_seed
 
-TAPES = range(700_024, 700_036)
+TAPES = range(700_024, 700_040)
 LANES, STEPS = 5, 150
 
 
