@@ -54,9 +54,9 @@ class Losses:
         memory, led = self.memory, self.memory.books.ledger[0]
         if led["latched_day"] == led["day"] and self._latched_day != led["day"]:
             self._latched_day = int(led["day"])
-            memory.alert("warning", "the loss limit of the day is reached: no entry until the next trading day")
+            memory.alert("warning", "the day's loss limit is reached: no entry until the next trading day")
             if self.live:
-                memory.halt("the loss limit of the day is reached: mnq trade resume acknowledges it")
+                memory.halt("the day's loss limit is reached: mnq trade resume acknowledges it")
         if led["ended"]:
             memory.turn(State.REDUCING, "the loss limit of the run is reached")
         self.within(bar)
