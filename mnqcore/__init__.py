@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from mnqcore.runs import Run, open_run
     from mnqcore.stages.engine import BacktestEngine
     from mnqcore.stages.options import Options
-    from mnqcore.stages.run import Result, run
+    from mnqcore.stages.result import Result
+    from mnqcore.stages.run import run
     from mnqcore.trading.recorded import Recorded, recorded
 
 # Read once, when torch is loaded: threads that wait by spinning cost many times their work where cores are shared.
@@ -66,7 +67,7 @@ _HOMES = {
     "PluginError": "mnqcore.errors",
     "Recorded": "mnqcore.trading.recorded",
     "Register": "mnqcore.hookspecs",
-    "Result": "mnqcore.stages.run",
+    "Result": "mnqcore.stages.result",
     "Run": "mnqcore.runs",
     "Sb3Learner": "mnqcore.agent.learner",
     "Step": "mnqcore.api",

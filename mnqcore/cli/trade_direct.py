@@ -50,7 +50,7 @@ def status(context: Context, place: Place) -> int:
 
 def flatten(context: Context, place: Place, everything: bool) -> int:
     """Close at the broker what the journal owns; more with `everything`, or when a person says so."""
-    from mnqcore.cli.trade import beyond_too
+    from mnqcore.cli.asking import beyond_too
 
     async def close(direct: Direct) -> int:
         answers = await direct.answers()
@@ -72,7 +72,7 @@ def flatten(context: Context, place: Place, everything: bool) -> int:
 
 def settle(context: Context, place: Place, command: str, contract: str | None, yes: bool) -> int:
     """Write a person's word into the journal, for the next start."""
-    from mnqcore.cli.trade import asked, question_of
+    from mnqcore.cli.asking import asked, question_of
     from mnqcore.trading import amends
 
     async def amend(direct: Direct) -> int:

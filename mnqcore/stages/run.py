@@ -14,33 +14,17 @@ from mnqcore.plugins.watch import watched
 from mnqcore.stages.backtest import Backtest, backtest
 from mnqcore.stages.failure import set_aside
 from mnqcore.stages.options import Options, stages_of
+from mnqcore.stages.result import Result, described
 from mnqcore.stages.sessions import refuse_idle, refuse_impossible, sit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import pandas as pd
-
     from mnqcore.plugins import Plugins
-    from mnqcore.runs import Draft, Run
+    from mnqcore.runs import Draft
     from mnqcore.strategy.model import Strategy
 
-_KEPT_OF_CHOICE = ("use", "distribution", "version", "params")
 _LOG = logging.getLogger(__name__)
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Result:
-    """What `run` returns: figures, tables, and where they lie on disk.
-
-    `metrics`: name -> figure. `trades`: one row a round trip. `equity`: dollars at each close. `features`: NAME.column.
-    """
-
-    metrics: dict[str, Any]
-    trades: pd.DataFrame
-    equity: pd.Series
-    features: pd.DataFrame
-    run: Run
 
 
 def run(
@@ -182,21 +166,6 @@ def _manifest(made: Backtest, stages: tuple[str, ...]) -> dict[str, Any]:
         "hashes": made.hashes(),
         "model": made.model,
         "seconds": {name: round(seconds, 6) for name, seconds in made.seconds.items()},
-    }
-
-
-def described(strategy: Strategy) -> dict[str, Any]:
-    """Return what a manifest says of a strategy: instrument, pieces and settings, and where it was run."""
-    return {
-        "seed": strategy.seed,
-        "instrument": attrs.asdict(strategy.instrument),
-        "plugins": {
-            key: attrs.asdict(choice, filter=lambda field, _: field.name in _KEPT_OF_CHOICE)
-            for key, choice in strategy.choices.items()
-        },
-        "settings": {name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
-        "bar_size": strategy.bar_size,
-        "folder": str(Path.cwd()),
     }
 
 

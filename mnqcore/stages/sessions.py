@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mnqcore.plugins import Plugins
     from mnqcore.stages.options import Options
-    from mnqcore.stages.run import Result
+    from mnqcore.stages.result import Result
     from mnqcore.stages.trade import Traded
     from mnqcore.strategy.model import Strategy
 
@@ -93,7 +93,7 @@ def result_of(traded: Traded) -> Result:
     """Return the result of a session that has ended; features are in its journal, beside each decision."""
     import pandas as pd
 
-    from mnqcore.stages.run import Result
+    from mnqcore.stages.result import Result
 
     run = traded.run
     assert run is not None

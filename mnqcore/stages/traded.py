@@ -185,7 +185,7 @@ def last_state(journal: Journal) -> str:
 
 def _manifest(setup: Setup, on: Course, trades: pd.DataFrame) -> dict[str, Any]:
     from mnqcore.stages.fingerprint import sha256_of
-    from mnqcore.stages.run import described
+    from mnqcore.stages.result import described
 
     strategy = setup.strategy
     return {
