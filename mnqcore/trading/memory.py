@@ -242,17 +242,19 @@ class Memory:
     def submit(self, *orders: Order, bar: int, reason: int = 0, risk: int = 0) -> None:
         """Intend orders and have them sent as one once the journal holds the intent."""
         for order in orders:
-            self.orders.intend(order, bar=bar, reason=reason, risk=risk if order.role is Role.ENTRY else 0)
-            self.note(
-                "intent",
-                **attrs.asdict(order, value_serializer=_plain),
-                bar=bar,
-                reason=reason,
-                risk=risk if order.role is Role.ENTRY else 0,
-            )
-        self.orders.mark_sent([order.ref for order in orders])
+            self._intend(order, bar, reason, risk if order.role is Role.ENTRY else 0)
         self.sent_at |= dict.fromkeys((order.ref for order in orders), self.mono)
         self._outbox.append(Submit(BracketOrder(orders=orders)))
+
+    def claim(self, order: Order, *, bar: int) -> None:
+        """Take an order for ours that the broker has under our ref, and that the journal does not tell of."""
+        self._intend(order, bar, int(ExitReason.SIGNAL) if order.role is Role.EXIT else 0, 0)
+        self.alert("warning", f"{order.ref} left while the journal could not be written: it is ours")
+
+    def _intend(self, order: Order, bar: int, reason: int, risk: int) -> None:
+        self.orders.intend(order, bar=bar, reason=reason, risk=risk)
+        self.note("intent", **attrs.asdict(order, value_serializer=_plain), bar=bar, reason=reason, risk=risk)
+        self.orders.mark_sent([order.ref])
 
     def cancel(self, tracked: Tracked, why: str) -> None:
         """Ask once for an order to be cancelled."""

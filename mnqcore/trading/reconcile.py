@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mnqcore.api.port import Charged, Filled, Role, Status
+from mnqcore.api.port import Charged, Filled, Order, Role, Status
 from mnqcore.trading.memory import State
 from mnqcore.trading.orders import number_of
 
@@ -56,6 +56,7 @@ def reconcile(
     memory.now, memory.mono = now, mono
     memory.asked, memory.cut, memory.unsure = True, False, ""
     memory.number = max(memory.number, _last_number(truth, memory.session))
+    _claim(desk, truth)
     missed = _executions(desk, truth)
     differences = compare(desk, truth.positions, adopted or {})
     memory.doubts = {one.contract: one.broker for one in differences}
@@ -95,6 +96,23 @@ def compare(desk: Desk, positions: list[Position], adopted: dict[str, int]) -> l
     names = sorted({*ours, *theirs})
     found = [Difference(contract=name, journal=ours.get(name, 0), broker=theirs.get(name, 0)) for name in names]
     return [one for one in found if one.journal != one.broker]
+
+
+def _claim(desk: Desk, truth: Truth) -> None:
+    """Remember orders that bear our refs and that no journal tells of: they left while it could not be written.
+
+    Only what reduces leaves then, so that nothing else can be meant; were they not known, a second exit would follow.
+    """
+    memory = desk.memory
+    for state in (*truth.open_orders, *truth.completed_orders):
+        ours = state.ref.startswith(f"{memory.session}-") and state.ref not in memory.orders.by_ref
+        if not ours or state.role not in (Role.EXIT, Role.STOP):
+            continue
+        order = Order(
+            ref=state.ref, role=state.role, contract=state.contract, side=state.side, contracts=state.contracts,
+            price=state.price,
+        )  # fmt: skip
+        memory.claim(order, bar=desk.newest())
 
 
 def _executions(desk: Desk, truth: Truth) -> int:
