@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -187,6 +188,7 @@ def stopped(home, monkeypatch, call, *settings):
     """Stop a training by Ctrl-C at a call of its reward, another one each time; return the folder that was kept."""
     monkeypatch.setenv("STOP_AT", str(MEASURED + call))
     monkeypatch.setenv("STOP_BY", "SIGINT")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background inherits that it is ignored
     before = set((home / "runs").glob("tiny/*"))
     with pytest.raises(KeyboardInterrupt):
         learn(home, "reward.use=stopper", *settings, plugins=[str(home / "stopper.py")])

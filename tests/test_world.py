@@ -336,7 +336,7 @@ def test_the_loss_limit_of_a_day_refuses_at_the_limit(make, limit, denial):
     rig.bar(BUY)
 
     assert rig.journaled("decision")[-1].data["denied"] == denial
-    assert any("loss limit of the day" in text for _, text in rig.alerts) is (denial is Denial.DAILY_LOSS)
+    assert any("day's loss limit" in text for _, text in rig.alerts) is (denial is Denial.DAILY_LOSS)
 
 
 def test_in_live_the_loss_limit_of_a_day_waits_for_a_person(make):
