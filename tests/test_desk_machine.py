@@ -318,4 +318,4 @@ def test_whatever_order_of_things():
 
 @pytest.mark.proof
 def test_whatever_order_of_things_at_length():
-    run_state_machine_as_test(DeskMachine, settings=explored(600, 80))
+    run_state_machine_as_test(DeskMachine, settings=explored(300, 80))
