@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from mnqcore.api.port import Login
-from mnqcore.cli.session_screen import alert_line, lines
 from mnqcore.cli.asking import question_of
+from mnqcore.cli.session_screen import alert_line, lines
 from mnqcore.cli.trade_text import comparison
 from mnqcore.errors import DataError, UsageError
 from mnqcore.market.instruments import catalogue
