@@ -351,6 +351,34 @@ def test_nor_while_the_broker_has_not_told_them_yet(long):
     assert long.memory.next_ref() not in long.venue.orders
 
 
+def test_an_exit_that_a_broken_journal_lacks_is_ours_and_is_not_sent_again(long):
+    long.journal.full = True
+    long.bar(CLOSE)  # the exit leaves from memory
+    long.killed()
+    long.carry_out(long.desk.flatten("a person", long.now, long.mono))
+    (one,) = alive(long, Role.EXIT)
+    assert one.order.ref in {event.data["ref"] for event in long.journaled("intent")}
+
+    long.bar()
+    long.tick()
+    assert long.venue.held() == 0
+    assert long.memory.orders.position() == {}
+
+
+def test_nothing_is_left_before_the_broker_was_asked_what_lives(long):
+    long.journal.full = True
+    long.bar(CLOSE)
+    long.deaf = 1  # the question of the start is not answered
+    long.killed()
+    assert not long.memory.asked
+    long.carry_out(long.desk.flatten("a person", long.now, long.mono))
+
+    assert len(alive(long, Role.EXIT)) == 1
+    long.bar()
+    long.wait(10.0)
+    assert long.venue.held() == 0
+
+
 def test_bars_that_come_again_are_no_comparison_with_the_broker(long):
     long.disconnect()
     long.wait(900.0)

@@ -254,8 +254,10 @@ class DeskMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_exit(self):
-        assert len(list(self.rig.memory.orders.alive(Role.EXIT))) <= 1
         assert len(self.rig.venue.alive(Role.EXIT)) <= 1
+        known = self.rig.memory.orders.alive(Role.EXIT)
+        # Whose fill was taken back counts as unclear until the broker is asked: it lives in memory alone.
+        assert len([one for one in known if all(part.contracts for part in one.executions.values())]) <= 1
 
     def agrees(self):
         """Whether broker and journal hold the same, and the same orders live."""
@@ -318,4 +320,4 @@ def test_whatever_order_of_things():
 
 @pytest.mark.proof
 def test_whatever_order_of_things_at_length():
-    run_state_machine_as_test(DeskMachine, settings=explored(300, 80))
+    run_state_machine_as_test(DeskMachine, settings=explored(600, 80))

@@ -11,23 +11,26 @@ if TYPE_CHECKING:
     from mnqcore.trading.orders import Tracked
 
 
-def leave(memory: Memory, *, bar: int, reason: int, only: str | None = None) -> bool:
+def leave(memory: Memory, *, bar: int, reason: int) -> bool:
     """Send what closes the position that our own orders made; returns whether anything is held.
 
     The exit joins the group of the stop, so that only one of the two can fill, also where the stop has ended: it may
     have filled. Only where such an exit has failed and the broker, asked since, still holds the position, another goes
-    by itself. Where an exit lives already nothing more is sent. Nor is more closed than the broker holds.
+    by itself. Where an exit lives already nothing more is sent, nor before the broker was asked what lives: an exit may
+    have left while the journal was broken. Nor is more closed than the broker holds.
 
     Args:
         memory: of the session.
         bar: start of the bar decided at, UTC ns.
         reason: ExitReason.
-        only: the contract to leave; None leaves all.
     """
     held = memory.orders.position()
+    if held and not memory.asked:
+        memory.ask("what is held is to be left")
+        return True
     for contract in held:
         contracts = memory.closable(contract)
-        if not contracts or (only is not None and contract != only):
+        if not contracts:
             continue
         if any(one.order.contract == contract for one in memory.orders.alive(Role.EXIT)):
             continue
