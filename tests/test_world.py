@@ -60,7 +60,6 @@ BOUNDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "not-reconciled": ({"reconciled": False}, {"reconciled": True}),
     "unsettled": ({"unsettled": 1}, {"unsettled": 0}),
     "journal": ({"journal": False}, {"journal": True}),
-    "model": ({"model_complaint": "sha256"}, {"model_complaint": ""}),
 }  # fmt: skip
 """Code -> a situation beyond the limit, and one exactly at it."""
 WIDE = {"stop-distance": Limits(price_collar=0.2)}
@@ -235,7 +234,6 @@ AT_A_DESK = {
     "stop-distance": (("trade.limits.min_stop_ticks=41",), {}, None),
     "not-reconciled": ((), {}, unsure),
     "unsettled": ((), {}, unsettled),
-    "model": ((), {}, standing(model_complaint="sha256 differs")),
 }
 """Code -> settings, more of the rig, and what is done before the bar."""
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mnqcore.api.port import Broker
+    from mnqcore.api.port import AccountState, Broker
     from mnqcore.strategy.model import Strategy
     from mnqcore.tape import Tape
     from mnqcore.tape.scaler import Scaler
@@ -112,19 +112,7 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
     )
     known = recall(memory, journal, clock.trading_day)
     _refuse_other_model(setup, known)
-    desk = Desk(
-        strategy=strategy,
-        mode=setup.mode,
-        memory=memory,
-        clock=clock,
-        protection=Protection(
-            memory=memory,
-            wanted=getattr(strategy.bracket.cls, "protects", True),
-            patience=strategy.trade.limits.uncovered_seconds,
-            stuck=strategy.trade.limits.stop_seconds,
-        ),
-        mind=setup.brain.mind,
-    )
+    desk = _desk(setup, memory, clock)
     last = feed.newest if known.bar is None else known.bar["time"]
     session = Session(
         desk=desk,
@@ -143,6 +131,25 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
         if setup.brain.remembers:
             remind(setup, desk.mind, journal, clock, feed.bars())
     memory.now, memory.mono = session.now(), time.monotonic()
+    _note_start(setup, memory, known)
+    return session
+
+
+def _desk(setup: Setup, memory: Memory, clock: Clockwork) -> Desk:
+    strategy, limits = setup.strategy, setup.strategy.trade.limits
+    protection = Protection(
+        memory=memory,
+        wanted=getattr(strategy.bracket.cls, "protects", True),
+        patience=limits.uncovered_seconds,
+        stuck=limits.stop_seconds,
+    )
+    return Desk(
+        strategy=strategy, mode=setup.mode, memory=memory, clock=clock, protection=protection, mind=setup.brain.mind
+    )
+
+
+def _note_start(setup: Setup, memory: Memory, known: Recalled) -> None:
+    strategy = setup.strategy
     memory.note(
         "start",
         restart=known.starts,
@@ -153,17 +160,20 @@ async def assemble(setup: Setup, journal: Journal, watcher: Watcher) -> Session:
         settings={name: attrs.asdict(getattr(strategy, name)) for name in ("costs", "risk", "session")},
         limits=attrs.asdict(strategy.trade.limits),
     )
-    return session
 
 
 def _refuse_other_model(setup: Setup, known: Recalled) -> None:
     if known.starts and known.model != setup.brain.sha256:
-        raise UsageError(
-            "this session was begun with another model",
-            where=str(setup.folder),
-            found=f"sha {known.model[:8]}, now {setup.brain.sha256[:8]}",
-            next="go on with the old one, or end it: mnq trade flatten, then remove the folder",
-        )
+        raise _begun_with_another(setup, "model", known.model, setup.brain.sha256)
+
+
+def _begun_with_another(setup: Setup, what: str, then: str, now: str) -> UsageError:
+    return UsageError(
+        f"this session was begun with another {what}",
+        where=str(setup.folder),
+        found=f"{what} sha {then[:8]}, now {now[:8]}",
+        next="go on with the old one, or end it: mnq trade flatten, then remove the folder",
+    )
 
 
 def remembered(setup: Setup, journal: Journal) -> Memory:
@@ -190,12 +200,7 @@ def open_journal(setup: Setup) -> Journal:
         found = journals.Journal.open(path, account=setup.account, mode=setup.mode)
         if found.header.digest != strategy.digest():
             found.close()
-            raise UsageError(
-                "this session was begun with another strategy",
-                where=str(setup.folder),
-                found=f"strategy sha {found.header.digest[:8]}, now {strategy.digest()[:8]}",
-                next="go on with the old one, or end it: mnq trade flatten, then remove the folder",
-            )
+            raise _begun_with_another(setup, "strategy", found.header.digest, strategy.digest())
         return found
     header = journals.Header(
         account=setup.account,
@@ -219,17 +224,19 @@ def standing(setup: Setup, clock: Clockwork, truth: Truth) -> Standing:
         if (facts.tick_size, facts.tick_value, facts.currency)
         != (instrument.tick_size, instrument.tick_value, instrument.currency)
     )
-    paper = setup.mode != "live"
+    days_left = [_days_left(clock, facts.last_day, account.time) for facts in truth.facts if facts.last_day]
     return Standing(
         available=None if setup.mode == "replay" else account.available,
-        days_left=min(
-            (_days_left(clock, facts.last_day, account.time) for facts in truth.facts if facts.last_day), default=None
-        ),
+        days_left=min(days_left, default=None),
         contract_complaint=contract,
-        account_complaint=""
-        if account.paper == paper
-        else f"{account.id} is {'a paper' if account.paper else 'a live'} account",
+        account_complaint=_account_complaint(setup, account),
     )
+
+
+def _account_complaint(setup: Setup, account: AccountState) -> str:
+    """Return why an account is not the one that the mode wants, or nothing."""
+    paper = setup.mode != "live"
+    return "" if account.paper == paper else f"{account.id} is {'a paper' if account.paper else 'a live'} account"
 
 
 def _days_left(clock: Clockwork, last_day: str, now: int) -> int:

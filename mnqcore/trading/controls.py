@@ -64,7 +64,6 @@ _WHAT = {
     "not-reconciled": "broker and journal differ, or have yet to be compared since an order ended unasked",
     "unsettled": "an order of which it is not known how it stands",
     "journal": "the journal cannot be written",
-    "model": "the model is not the one that was trained for this",
 }
 """Code of a world rule -> what it looks at."""
 
@@ -109,6 +108,7 @@ _MARKET = (
 _WATCHED = (
     _watch("P10", "emergency-loss", "emergency_loss", "loss of the trading day at closes, at fills and by the broker's "
            "own profit", "flattens and halts"),
+    _watch("P17", "model", "", "the model's files, hash and probe, and that it is the session's", "refuses to start"),
     _watch("P17", "decision", "decision_seconds", "how long a decision takes", "holds"),
     _watch("P17", "decisions", "bad_decisions", "decisions in a row that fail, are late or are none", "halts"),
     _watch("Q1", "difference", "reconcile_seconds", "positions and orders against the broker's: at each fill, and so "

@@ -28,7 +28,7 @@ from mnqcore.api.values import Action, ExitReason
 from mnqcore.errors import MnqError, PluginError
 from mnqcore.market.bars import PRICES
 from mnqcore.trading import fills
-from mnqcore.trading.leaving import drop_entries, leave
+from mnqcore.trading.leaving import leave
 from mnqcore.trading.losses import Losses
 from mnqcore.trading.memory import State
 from mnqcore.trading.world import SECOND, Situation, latches, refused
@@ -86,7 +86,8 @@ class Standing:
     """What is known of account and contract beside the market. Money in micro-units.
 
     `available`: what the broker lets us bind as margin, None if it does not say. `skew`: seconds by which its clock is
-    ahead. `days_left`: contract -> trading days to its last. Complaints: why they are not the agreed ones.
+    ahead. `days_left`: trading days to the last one, of the contract that has the fewest. Complaints: why they are not
+    the agreed ones.
     """
 
     available: int | None = None
@@ -94,7 +95,6 @@ class Standing:
     days_left: int | None = None
     contract_complaint: str = ""
     account_complaint: str = ""
-    model_complaint: str = ""
 
 
 @attrs.define(kw_only=True)
@@ -229,7 +229,7 @@ class Desk:
         """Send what a decision comes to; returns the world rules that refused its entry."""
         if decision.exit:
             if decision.exit != ExitReason.SIGNAL:
-                drop_entries(self.memory, ExitReason(decision.exit).label)
+                self.memory.drop_entries(ExitReason(decision.exit).label)
             leave(self.memory, bar=row.start, reason=decision.exit)
         self._drop_late_entries(row.start)
         if not decision.contracts:
@@ -281,7 +281,6 @@ class Desk:
             unsettled=sum(one.status is Status.UNKNOWN for one in orders.unsettled()),
             reconciled=not (memory.unsure or self.doubted),
             journal=not memory.journal.broken,
-            model_complaint=standing.model_complaint,
         )
 
     # Broker events.
@@ -301,7 +300,7 @@ class Desk:
         ref = event.execution.ref if isinstance(event, Filled) else getattr(event, "ref", "")
         tracked = memory.orders.by_ref.get(ref)
         over, given_up = tracked is not None and tracked.status.ended, tracked is not None and tracked.given_up
-        memory.note("event", type=type(event).__name__, **_fields(event))
+        memory.note("event", type=type(event).__name__, **attrs.asdict(event))
         change = memory.orders.apply(event)
         memory.sent_at.pop(ref, None)
         if tracked is not None and given_up and not tracked.given_up:
@@ -392,7 +391,7 @@ class Desk:
         following = self.clock.following(start)
         reason = int(following["flat"]) or (int(ExitReason.SESSION_MISSED) if following["missed"] else 0)
         if reason:
-            drop_entries(self.memory, ExitReason(reason).label)
+            self.memory.drop_entries(ExitReason(reason).label)
             leave(self.memory, bar=start, reason=reason)
 
     def _drop_late_entries(self, start: int) -> None:
@@ -425,7 +424,7 @@ class Desk:
     def flatten(self, why: str, now: int, mono: float) -> list[Effect]:
         """Open nothing more, and leave what our orders made."""
         memory = self._at(now, mono)
-        drop_entries(memory, why)
+        memory.drop_entries(why)
         memory.turn(State.REDUCING, why)
         leave(memory, bar=self.newest(), reason=int(ExitReason.SIGNAL))
         return memory.commit()
@@ -433,7 +432,6 @@ class Desk:
     def halt(self, why: str, now: int, mono: float) -> list[Effect]:
         """Open nothing more until a person says so; stops stay where they are."""
         memory = self._at(now, mono)
-        drop_entries(memory, why)
         memory.halt(why)
         return memory.commit()
 
@@ -465,8 +463,3 @@ class Desk:
     def newest(self) -> int:
         """Return the start of the newest bar, UTC ns; the time before there is one."""
         return self.last.start if self.last is not None else self.memory.now
-
-
-def _fields(event: Event) -> dict[str, Any]:
-    """Return an event's fields as JSON holds them."""
-    return attrs.asdict(event)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from mnqcore.trading.orders import Tracked
 
 
-def leave(memory: Memory, *, bar: int, reason: int) -> bool:
-    """Send what closes the position that our own orders made; returns whether anything is held.
+def leave(memory: Memory, *, bar: int, reason: int) -> None:
+    """Send what closes the position that our own orders made.
 
     The exit joins the group of the stop, so that only one of the two can fill, also where the stop has ended: it may
     have filled. Only where such an exit has failed and the broker, asked since, still holds the position, another goes
@@ -27,7 +27,7 @@ def leave(memory: Memory, *, bar: int, reason: int) -> bool:
     held = memory.orders.position()
     if held and not memory.asked:
         memory.ask("what is held is to be left")
-        return True
+        return
     for contract in held:
         contracts = memory.closable(contract)
         if not contracts:
@@ -43,12 +43,6 @@ def leave(memory: Memory, *, bar: int, reason: int) -> bool:
         group = ref if failed or before is None else before.order.group or ref
         order = Order(ref=ref, role=Role.EXIT, contract=contract, side=side, contracts=abs(contracts), group=group)
         memory.submit(order, bar=bar, reason=reason)
-    return bool(held)
-
-
-def drop_entries(memory: Memory, why: str) -> None:
-    """Ask for every entry that may still fill to be cancelled."""
-    memory.drop_entries(why)
 
 
 def _before(memory: Memory, contract: str, side: int) -> Tracked | None:

@@ -278,17 +278,13 @@ class Memory:
         self.cancelled_at[ref] = self.mono
         self._outbox.append(Cancel(ref))
 
-    def sent_since(self, since: int) -> int:
-        """Return how many entries were sent since a time, UTC ns."""
-        return sum(1 for time, _ in self.entries_sent if time > since)
-
     def sent_on(self, day: int) -> int:
         """Return how many entries were sent on a trading day."""
         return sum(1 for _, on in self.entries_sent if on == day)
 
     def sent_last_minute(self) -> int:
         """Return how many entries were sent in the last minute of the session's clock."""
-        return self.sent_since(self.now - 60 * SECOND)
+        return sum(1 for time, _ in self.entries_sent if time > self.now - 60 * SECOND)
 
     def commit(self) -> list[Effect]:
         """Write what was noted, and return what is to be done.

@@ -71,7 +71,7 @@ class Operator:
             self._halts.append("control/HALT is there")
         while self._halts:
             why = self._halts.pop(0)
-            await _carry(session, session.desk.halt(why, *_clocks(session)))
+            await session.carry_out(session.desk.halt(why, *_clocks(session)))
         for command in self._inbox.take():
             answer = await self._do[command.command](session, command)
             if answer is not None:
@@ -89,7 +89,7 @@ class Operator:
         if session.desk.memory.state is State.HALTED:
             return Answer(ok=True, text=f"it is halted already: {session.desk.memory.why}")
         self._note(session, command, "halted")
-        await _carry(session, session.desk.halt(_why("halted", command), *_clocks(session)))
+        await session.carry_out(session.desk.halt(_why("halted", command), *_clocks(session)))
         return Answer(ok=True, text=f"HALTED: nothing is opened any more. {protection(session)}")
 
     async def _resume(self, session: Session, command: Command) -> Answer:
@@ -102,7 +102,7 @@ class Operator:
             self._note(session, command, f"refused: {why}")
             return Answer(ok=False, text=f"refused: {why}", found=compared(session))
         self._note(session, command, "resumed")
-        await _carry(session, session.desk.resume(_why("resumed", command), *_clocks(session)))
+        await session.carry_out(session.desk.resume(_why("resumed", command), *_clocks(session)))
         return Answer(ok=memory.state is State.ACTIVE, text=f"{memory.state.value}: {memory.why}")
 
     async def _flatten(self, session: Session, command: Command) -> Answer | None:
@@ -115,7 +115,7 @@ class Operator:
         self._note(session, command, "everything at the broker" if everything else "what our orders made")
         effects = session.desk.halt(_why("flattened", command), *_clocks(session))
         self._closing = _Closing(command, time.monotonic())
-        await _carry(session, effects)
+        await session.carry_out(effects)
         if everything:
             await close_beyond(session, command)
         return None
@@ -133,7 +133,7 @@ class Operator:
         if failed := await self._compared(session):
             return failed
         answer, effects = settle(session, command)
-        await _carry(session, effects)
+        await session.carry_out(effects)
         if answer.ok:
             await session.ask(command.command)
         return attrs.evolve(answer, found=compared(session))
@@ -199,10 +199,10 @@ class Operator:
         if closing.exits == _EXITS:
             closing.exits += 1
             session.desk.memory.alert("error", "the broker does not take the orders that close: close it there by hand")
-            await _carry(session, session.desk.memory.commit())
+            await session.carry_out(session.desk.memory.commit())
         if closing.exits < _EXITS:
             closing.exits += 1
-            await _carry(session, session.desk.flatten(_why("flattened", closing.command), *_clocks(session)))
+            await session.carry_out(session.desk.flatten(_why("flattened", closing.command), *_clocks(session)))
 
     async def _drop_stops(self, session: Session) -> None:
         """Cancel what would open a position, now that nothing is held."""
@@ -210,17 +210,13 @@ class Operator:
         memory.now, memory.mono = _clocks(session)
         for one in list(memory.orders.alive(Role.STOP, Role.TARGET)):
             memory.cancel(one, "nothing is held any more")
-        await _carry(session, memory.commit())
+        await session.carry_out(memory.commit())
 
     def _note(self, session: Session, command: Command, answer: str) -> None:
         """Have the journal hold what was wanted before anything of it is done."""
         session.desk.memory.note(
             "operator", command=command.command, args={**command.args, "by": command.by}, answer=answer
         )
-
-
-async def _carry(session: Session, effects: list[Effect]) -> None:
-    await session.carry_out(effects)
 
 
 def _clocks(session: Session) -> tuple[int, float]:

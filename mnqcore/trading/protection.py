@@ -9,7 +9,7 @@ import attrs
 
 from mnqcore.api.port import Order, Role
 from mnqcore.api.values import ExitReason
-from mnqcore.trading.leaving import drop_entries, leave
+from mnqcore.trading.leaving import leave
 
 if TYPE_CHECKING:
     from mnqcore.trading.memory import Memory
@@ -126,7 +126,7 @@ class Protection:
     def give_up(self, why: str, bar: int) -> None:
         """Leave everything, once, and open nothing more."""
         memory = self.memory
-        drop_entries(memory, why)
+        memory.drop_entries(why)
         self._leave(bar)
         memory.halt(f"{why}; the position is being closed")
 

@@ -64,7 +64,6 @@ class Situation:
     reconciled: bool = True
     unsettled: int = 0
     journal: bool = True
-    model_complaint: str = ""
 
 
 def _state(at: Situation, limits: Limits) -> str | None:
@@ -176,10 +175,6 @@ def _journal(at: Situation, limits: Limits) -> str | None:
     return None if at.journal else "it cannot be written"
 
 
-def _model(at: Situation, limits: Limits) -> str | None:
-    return at.model_complaint or None
-
-
 @attrs.frozen(kw_only=True)
 class Control:
     """One control. `key`: its limit in `trade.limits` or `risk`, if it has one. `latches`: it halts as well."""
@@ -221,7 +216,6 @@ CONTROLS = (
     Control(rule="P15", code="not-reconciled", key="", look=_reconciled),
     Control(rule="P15", code="unsettled", key="", look=_unsettled),
     Control(rule="P16", code="journal", key="", look=_journal),
-    Control(rule="P17", code="model", key="decision_seconds", look=_model),
 )
 """Every control before an order, in the order in which they are looked at."""
 
