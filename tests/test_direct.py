@@ -33,12 +33,13 @@ class FakeBroker:
     slow: bool = False
     races: bool = False
     deaf: bool = False
+    id: str = "SIM"
     _count: Any = attrs.field(factory=itertools.count)
 
     async def account(self):
         if self.deaf:
             await asyncio.sleep(60)
-        return AccountState(id="SIM", paper=True, currency="USD", time=NOW)
+        return AccountState(id=self.id, paper=True, currency="USD", time=NOW)
 
     async def positions(self):
         return [Position(contract=name, contracts=number) for name, number in self.held.items() if number]
@@ -155,6 +156,18 @@ def test_what_the_journal_owns_is_closed_in_the_group_of_its_stop(desk):
     assert broker.orders == {}
     noted = [kind for kind, _ in kinds(made)][-3:]
     assert noted == ["operator", "state", "intent"]
+
+
+def test_what_another_account_holds_is_not_closed(desk):
+    broker = FakeBroker(id="OTHER")
+    made = desk(broker, filled=[ENTRY], meant=[STOP])
+
+    with pytest.raises(BrokerError, match="answers for another account"):
+        flatten(made, everything=True)
+
+    assert not broker.sent
+    assert not broker.cancelled
+    assert broker.held[NAME] == 1
 
 
 def test_saying_it_again_sends_nothing(desk):

@@ -46,8 +46,9 @@ print(traded.why, "|", traded.state, "|", traded.run.path if traded.run else "")
 """
 
 
-def start(folder, count, on_exit="leave"):
+def start(folder, count, on_exit="leave", account="A1"):
     text = STRATEGY.replace("COUNT", str(count)).replace("EXIT", on_exit).replace("BOOK", str(folder / "book.json"))
+    text = text.replace('"A1"', f'"{account}"')
     (folder / "s.toml").write_text(text)
     plugin = Path(__file__).with_name("wall_clock.py")
     return subprocess.Popen(
@@ -141,3 +142,14 @@ def test_after_a_kill_the_next_start_finds_what_is_held_and_goes_on(tmp_path):
     filled = [data["execution"] for kind, data in events if kind == "event" and data["type"] == "Filled"]
     assert sum(one["side"] * one["contracts"] for one in filled) == book(tmp_path)["position"]
     assert len({one["id"] for one in filled}) == len(filled) == len(book(tmp_path)["executions"])
+
+
+def test_a_broker_that_answers_for_another_account_ends_the_session_before_an_order(tmp_path):
+    process = start(tmp_path, 12, account="B2")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "BrokerError: the broker answers for another account" in err
+    assert "A1, where B2 was asked for" in err
+    assert book(tmp_path) == {"orders": {}, "executions": [], "position": 0}
+    (path,) = (tmp_path / "runs").rglob("journal.sqlite")
+    assert {kind for kind, _ in journal_of(path.parent)}.isdisjoint({"intent", "event", "decision"})

@@ -314,7 +314,7 @@ class Broker(Protocol):
         ...
 
     async def account(self) -> AccountState:
-        """Return the account."""
+        """Return the account that was logged in to; its `id` is `Login.account`, else nothing is traded."""
         ...
 
     async def facts(self, contract: str) -> ContractFacts:

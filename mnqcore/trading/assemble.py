@@ -13,6 +13,7 @@ from mnqcore.api.port import Login
 from mnqcore.api.values import BarRequest
 from mnqcore.errors import BrokerError, UsageError
 from mnqcore.trading import journal as journals
+from mnqcore.trading.account import refuse_other_account
 from mnqcore.trading.books import Books
 from mnqcore.trading.clockwork import Clockwork, next_roll
 from mnqcore.trading.desk import Desk, Standing
@@ -216,8 +217,9 @@ def open_journal(setup: Setup) -> Journal:
 
 
 def standing(setup: Setup, clock: Clockwork, truth: Truth) -> Standing:
-    """Return what the world rules have to know of account and contracts."""
+    """Return what the world rules have to know of account and contracts; BrokerError where it is another account."""
     account, instrument = truth.account, setup.strategy.instrument
+    refuse_other_account(setup.account, account)
     contract = "; ".join(
         f"{facts.contract}: tick {facts.tick_size} worth {facts.tick_value} {facts.currency}"
         for facts in truth.facts
@@ -234,7 +236,7 @@ def standing(setup: Setup, clock: Clockwork, truth: Truth) -> Standing:
 
 
 def _account_complaint(setup: Setup, account: AccountState) -> str:
-    """Return why an account is not the one that the mode wants, or nothing."""
+    """Return why an account is not of the kind that the mode wants, or nothing."""
     paper = setup.mode != "live"
     return "" if account.paper == paper else f"{account.id} is {'a paper' if account.paper else 'a live'} account"
 

@@ -58,7 +58,7 @@ _WHAT = {
     "market-closed": "the bar belongs to no session",
     "contract": "tick, its value or the currency are not the agreed ones",
     "expiry": "trading days to the contract's last",
-    "account": "not the account, or not the kind of account, of the mode",
+    "account": "not the kind of account of the mode; another account ends the session",
     "no-stop": "no stop goes with the entry (replays excepted)",
     "stop-distance": "nearest and farthest stop",
     "not-reconciled": "broker and journal differ, or have yet to be compared since an order ended unasked",

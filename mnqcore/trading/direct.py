@@ -16,6 +16,7 @@ import attrs
 from mnqcore.api.port import BracketOrder, Filled, Order, Role, Status
 from mnqcore.errors import BrokerError, MnqError
 from mnqcore.trading import settling
+from mnqcore.trading.account import refuse_other_account
 from mnqcore.trading.cover import Costs, Cover, Stop, average_prices, cover
 from mnqcore.trading.journal import Entry
 from mnqcore.trading.memory import State
@@ -69,6 +70,7 @@ class Direct:
             BrokerError: it does not answer.
         """
         account = await _soon(self.broker.account())
+        refuse_other_account(self.access.login.account, account)
         positions = await _soon(self.broker.positions())
         found = Answers(
             account=account,

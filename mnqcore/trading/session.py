@@ -316,7 +316,11 @@ class Session:
             self.desk.memory.cancelled_at.pop(effect.ref, None)
 
     async def ask(self, why: str) -> None:
-        """Ask the broker for all it knows, and compare; where it does not answer nothing new is opened."""
+        """Ask the broker for all it knows, and compare; where it does not answer nothing new is opened.
+
+        Raises:
+            BrokerError: it answers for another account; nothing of that was booked.
+        """
         self._due = time.monotonic()
         try:
             self.truth = truth = await self._answered(self._truth())
