@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from mnqcore.errors import DataError
+from mnqcore.tape.mutation import copied, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -153,14 +154,19 @@ def strays(compute: Compute, view: MarketView) -> list[Finding]:
 
 def mutations(compute: Compute, view: MarketView) -> list[Finding]:
     """Return the columns of the view that `compute` wrote to: every later plugin would read what it left."""
-    before, given = _copy(view), _copy(view)
+    given = copied(view)
     compute(given)
-    found = []
-    for name, old, new in _tables(before, given):
-        for column, bar in _rewritten(old, new):
-            text = f"{name} {column} is rewritten from bar {bar:,} on"
-            found.append(_finding(view, "mutation", column, min(bar, len(view.bars) - 1), float("inf"), text))
-    return found
+    return [
+        Finding(
+            check="mutation",
+            column=one.column,
+            bar=one.bar or 0,
+            time=view.bars.index[0] if one.time is None else one.time,
+            error=float("inf"),
+            text=f"{one.table} {one.column} is rewritten from bar {one.bar or 0:,} on",
+        )
+        for one in rewritten(view, given)
+    ]
 
 
 def _need(view: MarketView, bars: int) -> None:
@@ -182,21 +188,12 @@ def computed(compute: Compute, view: MarketView) -> pd.DataFrame:
     """Return what `compute` makes of a copy of `view`, as columns of float64."""
     import pandas as pd
 
-    given = _copy(view)
+    given = copied(view)
     result = compute(given)
     frame = result.to_frame(result.name or "value") if isinstance(result, pd.Series) else result
     if len(frame) != len(view.bars):
         raise DataError("not one row a bar", found=f"{len(frame):,} rows", where=f"{len(view.bars):,} bars")
     return frame.astype("float64")
-
-
-def _copy(view: MarketView) -> MarketView:
-    return attrs.evolve(
-        view,
-        bars=view.bars.copy(deep=True),
-        factor=view.factor.copy(deep=True),
-        feeds={name: feed.copy(deep=True) for name, feed in view.feeds.items()},
-    )
 
 
 def _between(view: MarketView, start: int, end: int) -> MarketView:
@@ -305,30 +302,6 @@ def _enough(expected: pd.Series, actual: pd.Series, scale: float) -> str:
     wrong = np.flatnonzero(_error(expected, actual, scale) > _WARM)
     enough = int(wrong[-1]) + 1
     return f", agrees after {enough:,}" if enough < len(actual) else ""
-
-
-def _tables(before: MarketView, after: MarketView) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    yield "bars", before.bars, after.bars
-    yield "factor", before.factor.to_frame("factor"), after.factor.to_frame("factor")
-    for name, feed in before.feeds.items():
-        yield f"feed {name}", feed, after.feeds[name]
-
-
-def _rewritten(old: pd.DataFrame, new: pd.DataFrame) -> Iterator[tuple[str, int]]:
-    """Yield the columns, added and dropped ones too, whose values differ, and the first row that does."""
-    import numpy as np
-
-    if not old.index.equals(new.index):
-        yield "index", 0
-        return
-    for column in [*old.columns, *(column for column in new.columns if column not in old.columns)]:
-        if column not in old.columns or column not in new.columns:
-            yield str(column), 0
-            continue
-        same = (old[column] == new[column]) | (old[column].isna() & new[column].isna())
-        wrong = np.flatnonzero(~same.to_numpy(dtype=bool))
-        if len(wrong):
-            yield str(column), int(wrong[0])
 
 
 def _finding(view: MarketView, check: str, column: str, bar: int, error: float, text: str) -> Finding:

@@ -7,6 +7,7 @@ import pytest
 
 from mnqcore import DataError
 from mnqcore.causality import check, look_ahead, mutations, warm_up
+from mnqcore.tape.mutation import Rewritten, copied, rewritten
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,16 @@ def test_a_mutated_factor_or_feed_is_caught(view):
         return honest(view)
 
     assert [(finding.column, finding.bar) for finding in mutations(mutates, fed)] == [("factor", 7), ("close", 9)]
+
+
+def test_the_bar_that_is_named_is_the_one_written_to_where_values_are_missing(view):
+    holes = attrs.evolve(view, bars=view.bars.assign(funding=np.nan))
+    given = copied(holes)
+    given.bars.loc[view.bars.index[11], "funding"] = 0.5
+
+    (found,) = rewritten(holes, given)
+
+    assert found == Rewritten("bars", "funding", 11, view.bars.index[11])
 
 
 def test_one_call_runs_all_checks(view):
