@@ -58,14 +58,18 @@ class Subject:
         """The parameters that have no default and were not given."""
         return [name for name, one in parameters(self.cls).items() if one.required and name not in self.params]
 
+    def need_given(self) -> None:
+        """Raise NotAsked where a parameter without a default was not given."""
+        if missing := self.missing:
+            raise NotAsked(f"needs {', '.join(missing)}: --set {missing[0]}=VALUE")
+
     def build(self) -> Any:
         """Return a fresh instance.
 
         Raises:
             NotAsked: a parameter without a default was not given, or no instance can be made; another check says why.
         """
-        if missing := self.missing:
-            raise NotAsked(f"needs {', '.join(missing)}: --set {missing[0]}=VALUE")
+        self.need_given()
         try:
             return self.cls(**self.params)
         except Exception as error:

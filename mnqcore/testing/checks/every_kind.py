@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnqcore.api.contracts import KINDS
 from mnqcore.api.parameters import parameters, states
-from mnqcore.testing.verdict import Fault, NotAsked, check
+from mnqcore.testing.verdict import Fault, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ def types_that_a_file_can_hold(subject: Subject) -> Iterator[Fault]:
 @check("default construction", *KINDS)
 def default_construction(subject: Subject) -> Iterator[Fault]:
     """It can be made of its defaults, and of the parameters that have none."""
-    _need_given(subject)
+    subject.need_given()
     try:
         subject.cls(**subject.params)
     except Exception as error:
@@ -162,11 +162,6 @@ def as_toml(params: dict[str, Any]) -> str:
     from mnqcore.strategy.resolved import value
 
     return "".join(f"{name} = {value(item)}\n" for name, item in params.items() if item is not None)
-
-
-def _need_given(subject: Subject) -> None:
-    if missing := subject.missing:
-        raise NotAsked(f"needs {', '.join(missing)}: --set {missing[0]}=VALUE")
 
 
 def _listed(params: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def modes(subject: Subject) -> Iterator[Fault]:
 
 @check("every parameter learns", "extractor")
 def learns(subject: Subject) -> Iterator[Fault]:
-    """A gradient reaches every parameter, and comes from every bar and column of the window."""
+    """A gradient reaches every parameter, and the answer depends on the window."""
     import torch
 
     network, rows = built(subject).eval(), windows(16).requires_grad_()
