@@ -40,7 +40,8 @@ class Finding:
 
     `check` is "look-ahead", "warm-up" or "mutation"; `bar` is the first row at fault and `time` its start; `error` is
     the largest difference in standard deviations of the column, inf where a value is there in one and NaN in the
-    other; `text` says it in a sentence.
+    other; `text` says it in a sentence, with the view's own numbers of bars. `ahead`: how many bars before the first
+    one that was changed it shows, 0 where none was.
     """
 
     check: str
@@ -49,6 +50,7 @@ class Finding:
     time: pd.Timestamp
     error: float
     text: str
+    ahead: int = 0
 
 
 def check(compute: Compute, view: MarketView, warmup: int, *, seed: int = 0) -> list[Finding]:
@@ -88,7 +90,7 @@ def look_ahead(
             for column, bar, error in _differences(whole.iloc[: t + 1], changed, _deviations(whole), _NOISE):
                 text = f"{column} changes at bar {bar:,} when bars from {t + 1:,} on change"
                 finding = _finding(view, "look-ahead", column, bar, error, text)
-                found.setdefault(column, finding)
+                found.setdefault(column, attrs.evolve(finding, ahead=t + 1 - bar))
     return list(found.values())
 
 

@@ -1,6 +1,7 @@
 """`mnq check --lookahead`: the strategy as it is put together, at many more places than a run looks at."""
 
 import json
+import re
 import textwrap
 
 import pytest
@@ -101,7 +102,7 @@ def test_what_peeks_on_one_day_alone_is_named_with_column_bar_and_time(tmp_path,
 
     shown = capsys.readouterr().out
     assert code == 1
-    assert "FAIL  look-ahead features.moves: moves.peek changes at bar" in shown
+    assert re.search(r"FAIL  look-ahead features.moves: moves.peek changes (1 bar|2 bars) before the first", shown)
     assert "2024-01-17" in shown
     assert "column moves.peek" in shown
     assert "mnq-local-peekers 0" in shown
@@ -127,7 +128,8 @@ def test_the_signal_of_a_sizer_is_looked_at(tmp_path, peekers, capsys):
 
     assert check(tmp_path, text, "-p", peekers) == 1
 
-    assert "FAIL  look-ahead sizer: prepare changes at bar" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.search(r"FAIL  look-ahead sizer: prepare changes (1 bar|\d+ bars) before the first of the bars", shown)
 
 
 def test_a_scaler_that_is_fitted_on_later_bars_is_found(tmp_path, monkeypatch):
@@ -152,7 +154,7 @@ def test_an_account_that_is_sized_by_the_future_is_found(tmp_path, monkeypatch):
     import numpy as np
 
     from mnqcore.plugins import load
-    from mnqcore.stages import closely as module
+    from mnqcore.stages import whole as module
 
     original = module._prepared
 
@@ -170,3 +172,45 @@ def test_an_account_that_is_sized_by_the_future_is_found(tmp_path, monkeypatch):
     found = closely.look_closely(load_strategy(tmp_path / "s.toml", None, load(environ={}))).found
 
     assert [peek.check for peek in found] == ["account"]
+
+
+def test_an_environment_that_shows_a_bar_too_early_is_found(tmp_path, monkeypatch):
+    from mnqcore.env.windows import Windows
+    from mnqcore.plugins import load
+
+    original = Windows.one
+    monkeypatch.setattr(Windows, "one", lambda self, bar: original(self, bar + 1))
+    (tmp_path / "s.toml").write_text(LEARNER)
+
+    found = closely.look_closely(load_strategy(tmp_path / "s.toml", None, load(environ={}))).found
+
+    assert {peek.check for peek in found} == {"environment"}
+    assert "market_features moves.ret_1" in {peek.column for peek in found}
+    assert {peek.text.removeprefix(peek.column) for peek in found} == {
+        " changes 1 bar before the first of the bars that do"
+    }
+
+
+def test_an_environment_that_is_paid_by_what_comes_is_found(tmp_path, monkeypatch):
+    """A reward that reads the tape behind the framework's back: no column shows it, what is paid does."""
+    from mnqcore.plugins import load
+    from mnqcore.stages.ground import Ground
+
+    original = Ground.arena
+
+    def peeking(self, *given, **more):
+        arena = original(self, *given, **more)
+        closes = self.prepared.market.tape["close"]
+
+        def reward(step):
+            return step.signal + float(closes[-1])
+
+        object.__setattr__(arena, "reward", lambda: reward)
+        return arena
+
+    monkeypatch.setattr(Ground, "arena", peeking)
+    (tmp_path / "s.toml").write_text(LEARNER)
+
+    found = closely.look_closely(load_strategy(tmp_path / "s.toml", None, load(environ={}))).found
+
+    assert [(peek.check, peek.column) for peek in found] == [("environment", "reward")]

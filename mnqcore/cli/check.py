@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def check(ctx: click.Context, file: str, name: str | None, lookahead: bool) -> None:
     """Check a strategy FILE: all errors at once, each with its place. Nothing is run, no data is read.
 
-    With --lookahead the bars are read, and every piece, the scaler and the account are seen to stay as they are when
-    later bars change, at many more places than in a run.
+    With --lookahead the bars are read, and every piece, the account, the scaler and the environment are seen to stay
+    as they are when later bars change, at many more places than in a run.
 
     Exit code 3 if there is an error, 1 if something knows the future.
     """
