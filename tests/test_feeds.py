@@ -17,12 +17,15 @@ from mnqcore.market.bars import bar_size
 from mnqcore.market.instruments import catalogue
 from mnqcore.plugins import load
 from mnqcore.stages.options import Options
+from mnqcore.stages.sessions import refuse_impossible
 from mnqcore.strategy import load as load_strategy
 from mnqcore.strategy.findings import InvalidFile
 from mnqcore.strategy.settings import Session
 from mnqcore.tape import build, lay
 from mnqcore.tape.feeds import lasting, lay_feed, unfed, unseen
 from mnqcore.tape.records import NO_FEED
+from mnqcore.trading.journal import FILE, Journal
+from tests.sessions import counts, proven
 from tests.tapes import bars as made_bars
 
 MNQ = catalogue()["MNQ"]
@@ -424,21 +427,60 @@ def test_feeds_are_inherited_dropped_and_written_out_again(tmp_path):
         assert (again.digest(), again.feeds, again.features) == (one.digest(), one.feeds, one.features), name
 
 
-def test_a_replay_of_a_feed_made_of_the_bars_is_its_backtest_and_other_modes_refuse_it(tmp_path):
+COLUMNS = ["entry_time", "exit_time", "side", "entry_price", "exit_price", "net"]
+OTHER = 'feeds.es = { instrument = "ES", data = { use = "synthetic", market = "trend", days = 6, holes = 100.0 } }\n'
+
+
+@pytest.mark.parametrize(("mode", "days"), [("replay", 6), ("paper", 2)])
+@pytest.mark.parametrize("more", ["", OTHER], ids=["made", "own"])
+def test_a_session_with_feeds_is_its_backtest(tmp_path, mode, days, more):
     text = HOURS.replace('use = "flat"', 'use = "sma-cross", fast = 5, slow = 15')
-    text += 'data = { use = "synthetic", market = "no-edge", days = 6, holes = 100.0 }\n'
+    text += 'data = { use = "synthetic", market = "no-edge", days = 6, holes = 100.0 }\n' + more
+    text += "trade.limits = { orders_per_day = 5000, orders_per_minute = 120 }\n"
+    text = text.replace("days = 6", f"days = {days}")
     (tmp_path / "s.toml").write_text(text)
 
     def run(stages, **options):
         return mnqcore.run(tmp_path / "s.toml", stages=stages, runs_dir=tmp_path / "runs", options=Options(**options))
 
-    tested, traded = run("backtest"), run("trade", mode="replay")
-    assert tested.metrics["denied"]["feed"] > 0
-    assert traded.metrics["denied"]["feed"] == tested.metrics["denied"]["feed"]
-    columns = ["entry_time", "exit_time", "side", "entry_price", "exit_price", "net"]
-    pd.testing.assert_frame_equal(traded.trades[columns], tested.trades[columns], check_dtype=False)
-    with pytest.raises(UsageError, match="feeds are not traded yet"):
-        run("trade", mode="paper")
-    (tmp_path / "s.toml").write_text(text + 'feeds.es = { instrument = "ES", data = { use = "synthetic" } }\n')
-    with pytest.raises(UsageError, match="feeds with data of their own are not traded yet"):
-        run("trade", mode="replay")
+    tested, traded = run("backtest"), run("trade", mode=mode)
+
+    if mode == "replay":
+        assert traded.metrics["denied"]["feed"] == tested.metrics["denied"]["feed"] > 0
+        pd.testing.assert_frame_equal(traded.trades[COLUMNS], tested.trades[COLUMNS], check_dtype=False)
+    assert set(counts(proven(traded.run)).values()) == {0}
+    assert len(traded.trades) > 10
+    with Journal.read(traded.run.path / FILE) as journal:
+        known = [event.data["features"][-1] for event in journal.events(("decision",))]
+    assert sum(value is not None for value in known) > 0.5 * len(known)
+
+
+def test_the_history_of_a_session_warms_up_what_is_on_a_feed(tmp_path):
+    text = HOURS.replace('use = "flat"', 'use = "sma-cross", fast = 5, slow = 15')
+    text += 'data = { use = "synthetic", market = "no-edge", days = 4, missing = 0.0 }\n'
+    text += 'trade.broker = { use = "simulated", start = "2024-01-05T10:00" }\n'
+    (tmp_path / "s.toml").write_text(text)
+
+    traded = mnqcore.run(
+        tmp_path / "s.toml", stages="trade", runs_dir=tmp_path / "runs", options=Options(mode="paper")
+    ).run  # fmt: skip
+
+    with Journal.read(traded.path / FILE) as journal:
+        known = [event.data["features"] for event in journal.events(("decision",))]
+        (anchor,) = {event.data["bar"] for event in journal.events(("anchor",))}
+        first = next(event.data["time"] for event in journal.events(("bar",)))
+    assert len(known) > 50
+    assert all(value is not None for values in known for value in values)
+    assert (first - anchor) / HOUR.value <= 8  # and no more than it takes
+
+
+def test_a_live_session_does_not_read_feeds_with_data_of_their_own(tmp_path):
+    text = HOURS.replace('use = "flat"', 'use = "sma-cross", fast = 5, slow = 15') + OTHER
+    strategy = strategy_of(tmp_path, text + 'data = { use = "synthetic" }\n')
+    live = type("Live", (), {})
+    broker = attrs.evolve(strategy.trade.broker, cls=live)
+    strategy = attrs.evolve(strategy, trade=attrs.evolve(strategy.trade, broker=broker))
+
+    with pytest.raises(UsageError, match="does not read feeds with data of their own"):
+        refuse_impossible(strategy, Options(mode="paper"))
+    refuse_impossible(attrs.evolve(strategy, feeds={}), Options(mode="paper"))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from mnqcore.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
     from mnqcore.plugins import Plugins
     from mnqcore.strategy.model import Strategy
+    from mnqcore.tape.feeds import Feed
     from mnqcore.trading.assemble import Brain
     from mnqcore.trading.clockwork import Clockwork
     from mnqcore.trading.parity.ground import Again, Ground
@@ -74,15 +75,17 @@ def _brain(strategy: Strategy, plugins: Plugins, base: Path, record: Record, mod
 
 def _ground(strategy: Strategy, brain: Brain, record: Record, mode: str) -> tuple[Ground, int]:
     """Return what a session is compared on, and the trading day of the bar before its first; 0 if there is none."""
+    from mnqcore.stages.prepare import read_feeds
     from mnqcore.trading.parity.ground import Ground, journaled
     from mnqcore.trading.rows import computed
 
     exact = bool(getattr(strategy.trade.broker.cls, "replays", False))
     if not record.bars:
         raise UsageError("no bar has closed in this session yet")
-    recorded = mode == "replay" or (exact and not hasattr(strategy.data.cls, "stream"))
+    recorded = mode == "replay" or strategy.replays
     bars = _bars(strategy) if recorded else journaled(record.bars, strategy.instrument.tick_size)
-    tape = computed(strategy, bars) if mode == "replay" else None
+    feeds = read_feeds(strategy)
+    tape = computed(strategy, bars, feeds) if mode == "replay" else None
     market = _laid(strategy, bars) if tape is None else tape.market
     clocks = _clocks(strategy, bars, record, tape)
     mind = brain.mind
@@ -91,7 +94,7 @@ def _ground(strategy: Strategy, brain: Brain, record: Record, mode: str) -> tupl
     return Ground(
         strategy=strategy,
         market=market,
-        again=_again(strategy, brain, record, tape, bars, market, clocks, recorded=recorded),
+        again=_again(strategy, brain, record, tape, bars, feeds, market, clocks, recorded=recorded),
         clocks=clocks,
         act=lambda row, seen: int(mind.act(row, seen)),
         exact=exact,
@@ -110,8 +113,8 @@ def _versions(record: Record) -> str:
 
 
 def _again(
-    strategy: Strategy, brain: Brain, record: Record, tape: Any, bars: pd.DataFrame, market: Any,
-    clocks: Sequence[Clockwork], *, recorded: bool,
+    strategy: Strategy, brain: Brain, record: Record, tape: Any, bars: pd.DataFrame,
+    feeds: Mapping[str, Feed], market: Any, clocks: Sequence[Clockwork], *, recorded: bool,
 ) -> Again:  # fmt: skip
     from mnqcore.trading.parity.ground import FromAnchors, Whole, known
     from mnqcore.trading.rows import Table
@@ -128,6 +131,7 @@ def _again(
         clocks=clocks,
         scaler=brain.scaler,
         bars=known(bars, market, record.bars) if recorded else bars,
+        feeds=feeds,
         last=last,
         complete=recorded,
     )

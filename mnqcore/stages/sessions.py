@@ -44,17 +44,13 @@ def refuse_impossible(strategy: Strategy, options: Options) -> None:
 
 
 def _refuse_feeds(strategy: Strategy, mode: str) -> None:
-    """Refuse feeds but in a replay: a live session does not read them yet."""
+    """Refuse feeds with data of their own where bars come live: there is one stream, that of the strategy's bars."""
     own = [name for name, feed in strategy.feeds.items() if feed.data]
-    if strategy.feeds and mode != "replay":
+    if own and mode != "replay" and not strategy.replays:
         raise UsageError(
-            "feeds are not traded yet", found=f"feed {', '.join(strategy.feeds)}, mode {mode}", next="--mode replay"
-        )
-    if own:
-        raise UsageError(
-            "feeds with data of their own are not traded yet, not even in a replay",
-            found=f"feed {', '.join(own)}",
-            next="--stage backtest",
+            "a live session does not read feeds with data of their own yet",
+            found=f"feed {', '.join(own)}, broker {strategy.trade.broker.use}",
+            next="--stage backtest, or a feed that is made of the strategy's own bars",
         )
 
 

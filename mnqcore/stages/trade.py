@@ -134,6 +134,7 @@ async def _leave(session: Session) -> None:
 
 def _setup(strategy: Strategy, plugins: Plugins, base: Path, options: Options, progress: Progress) -> Setup:
     from mnqcore.runs import versions
+    from mnqcore.stages.prepare import read_feeds
     from mnqcore.strategy.arming import live_complaints, tightened, unprotected
     from mnqcore.trading.assemble import Setup
 
@@ -157,6 +158,7 @@ def _setup(strategy: Strategy, plugins: Plugins, base: Path, options: Options, p
         brain=brain,
         tape=tape,
         versions=versions(),
+        feeds=read_feeds(strategy) if tape is None else tape.market.feeds,
     )
 
 

@@ -102,6 +102,11 @@ class Strategy:
         return self.agent.learns
 
     @property
+    def replays(self) -> bool:
+        """Whether its broker replays the bars that its data source has recorded: all of them can be read beforehand."""
+        return bool(getattr(self.trade.broker.cls, "replays", False)) and not hasattr(self.data.cls, "stream")
+
+    @property
     def choices(self) -> dict[str, Choice]:
         """Dotted key -> choice of every plugin that can change a result: `data`, `features.ta`, `agent`, ..."""
         fed = {f"feeds.{name}.data": feed.data for name, feed in self.feeds.items() if feed.data}

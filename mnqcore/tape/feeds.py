@@ -18,7 +18,7 @@ from mnqcore.market.bars import COLUMNS, resample
 from mnqcore.market.bars import bar_size as length
 from mnqcore.market.calendar import Calendar
 from mnqcore.market.rolls import stitch
-from mnqcore.tape.market import viewed
+from mnqcore.tape.market import TooFewBars, viewed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -104,7 +104,7 @@ def beside(strategy: Strategy, market: Market, read: Mapping[str, Feed]) -> Mark
         read: name -> feed of each that has data of its own.
 
     Raises:
-        DataError: a feed has no bar that closed in time.
+        TooFewBars: a feed has no bar that closed in time.
     """
     if not strategy.feeds:
         return market
@@ -155,7 +155,7 @@ def _until(name: str, feed: Feed, close: pd.Timestamp) -> Feed:
     view = feed.view
     kept = int((view.calendar.bar_ends(pd.DatetimeIndex(view.bars.index), view.bar_size) <= close).sum())
     if not kept:
-        raise DataError(
+        raise TooFewBars(
             f"feed {name!r} has no bar that closed before the last one of the strategy's own",
             found=f"its first begins at {view.bars.index[0]}" if len(view.bars) else "none",
             next="give it bars of the same time",

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 _HIGHEST = 1 << 31  # ticks
 
 
+class TooFewBars(DataError):
+    """Nothing can be said of so few bars; further ones mend it."""
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Market:
     """Bars as the kernel and as plugins see them, on one index.
@@ -99,7 +103,7 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
         bar_size: the length of each bar.
 
     Raises:
-        DataError: fewer than two bars lie within the session.
+        TooFewBars: fewer than two bars lie within the session.
     """
     calendar = Calendar(instrument, rth=session.rth)
     located = calendar.locate(pd.DatetimeIndex(bars.index))
@@ -136,7 +140,7 @@ def lay(bars: pd.DataFrame, instrument: Instrument, session: Session, bar_size: 
 def _refuse_few(bars: int, outside: int, calendar: Calendar) -> None:
     if bars >= 2:
         return
-    raise DataError(
+    raise TooFewBars(
         "no bars lie within the trading session",
         where=f"{calendar.instrument.name}, calendar {calendar.instrument.calendar}"
         + (", cash session" if calendar.rth else ""),

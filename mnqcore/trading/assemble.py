@@ -27,7 +27,7 @@ from mnqcore.trading.rows import Anchored, Learned, Replayed, Rule, Table, histo
 from mnqcore.trading.session import Session, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mnqcore.api.port import AccountState, Broker
     from mnqcore.strategy.model import Strategy
     from mnqcore.tape import Tape
+    from mnqcore.tape.feeds import Feed as FeedBars
     from mnqcore.tape.scaler import Scaler
     from mnqcore.trading.desk import Mind
     from mnqcore.trading.journal import Journal
@@ -66,7 +67,8 @@ class Setup:
     """What a session is made of.
 
     `folder`: of the session. `file`: the resolved strategy in it. `plugins`: `-p` values. `tape`: of all bars of the
-    data source, for a replay, else None. `versions`: name -> version, for the journal.
+    data source, for a replay, else None. `feeds`: those that have data of their own. `versions`: name -> version, for
+    the journal.
     """
 
     strategy: Strategy
@@ -77,6 +79,7 @@ class Setup:
     brain: Brain
     tape: Tape | None
     versions: dict[str, str]
+    feeds: Mapping[str, FeedBars] = attrs.field(factory=dict)
 
     @property
     def file(self) -> Path:
@@ -328,6 +331,7 @@ def _rows(setup: Setup, clock: Clockwork, feed: Feed, memory: Memory, known: Rec
         clock=clock,
         scaler=scaler,
         since=feed.since,
+        feeds=setup.feeds,
         anchors=lambda bar, first: memory.note("anchor", bar=bar, first=first),
         history=history_bars(strategy),
     )

@@ -59,4 +59,6 @@ def _again(setup: Setup, record: list[Closed], clock: Clockwork, bars: pd.DataFr
     if setup.tape is not None:
         return Whole(strategy=strategy, table=Table.of(strategy, setup.tape, clock, scaler), scaler=scaler, bars=bars)
     last = {int(closed.anchor["bar"]): closed.time for closed in record if closed.anchor is not None}
-    return FromAnchors(strategy=strategy, clocks=[clock], scaler=scaler, bars=bars, last=last, complete=True)
+    return FromAnchors(
+        strategy=strategy, clocks=[clock], scaler=scaler, bars=bars, feeds=setup.feeds, last=last, complete=True
+    )  # fmt: skip

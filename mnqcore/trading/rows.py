@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from mnqcore.strategy.model import Strategy
+    from mnqcore.strategy.model import Choice, Strategy
     from mnqcore.tape import Tape
+    from mnqcore.tape.feeds import Feed
     from mnqcore.tape.scaler import Scaler
     from mnqcore.trading.clockwork import Clockwork
 
@@ -37,6 +38,10 @@ CHECKED = 500
 
 class NoBar(DataError):
     """The series has no bar of a start: what was delivered then is of another contract than the one that leads."""
+
+
+class Early(NoBar):
+    """Too few bars are known to say anything of a bar: the history begins with it, or with a feed's first bar."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -68,19 +73,36 @@ class Learned:
         return int(Action.HOLD) if row.window is None else self.decide(row.window, seen)
 
 
-def computed(strategy: Strategy, bars: pd.DataFrame) -> Tape:
-    """Lay bars on the clock and ask every plugin of a strategy for them."""
+def computed(strategy: Strategy, bars: pd.DataFrame, feeds: Mapping[str, Feed]) -> Tape:
+    """Lay bars on the clock and ask every plugin of a strategy for them.
+
+    `feeds`: those that have data of their own; what closes after the last bar is left out.
+    """
     from mnqcore.market.bars import bar_size
     from mnqcore.tape import build, lay
 
-    return build(strategy, lay(bars, strategy.instrument, strategy.session, bar_size(strategy.bar_size)))
+    return build(strategy, lay(bars, strategy.instrument, strategy.session, bar_size(strategy.bar_size)), feeds)
 
 
 def history_bars(strategy: Strategy) -> int:
     """Return how many bars before a trading day its anchor lies: the longest warm-up, and a window."""
     pieces = [*strategy.features.values(), strategy.bracket, strategy.sizer, strategy.agent]
-    longest = max(int(getattr(choice.build(), "warmup", 0)) for choice in pieces)
+    longest = max(_warmup_bars(strategy, choice) for choice in pieces)
     return longest + (strategy.lookback if strategy.learns else 1)
+
+
+def _warmup_bars(strategy: Strategy, choice: Choice) -> int:
+    """Return the bars of a piece's warm-up; that of one on a feed counts in the feed's bars.
+
+    With feeds there are two of the largest feed's bars more: the anchor lies within one, which is left out, and the
+    newest has not closed yet.
+    """
+    from mnqcore.market.bars import bar_size
+
+    own = bar_size(strategy.bar_size)
+    sizes = {name: int(bar_size(feed.bar_size) / own) for name, feed in strategy.feeds.items()}
+    warmup = int(getattr(choice.build(), "warmup", 0)) * sizes.get(choice.on, 1)
+    return warmup + 2 * max(sizes.values(), default=0)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -173,7 +195,8 @@ class Replayed:
         return row
 
     def _check(self, row: Seen) -> None:
-        alone = Table.of(self.strategy, computed(self.strategy, self.delivered()), self.table.clock, self.scaler)
+        tape = computed(self.strategy, self.delivered(), self.table.tape.market.feeds)
+        alone = Table.of(self.strategy, tape, self.table.clock, self.scaler)
         times = alone.tape.market.orders["time"]
         if not np.array_equal(times, self.table.tape.market.orders["time"][: len(times)]):
             return  # bars that were never delivered are no plugin's fault
@@ -191,14 +214,15 @@ class Replayed:
 class Anchored:
     """Rows computed bar by bar, each from its trading day's anchor on.
 
-    `since`: returns the bars known so far from a start on. `anchors`: told each new anchor (first bar of its history,
-    first bar decided from it), UTC ns.
+    `since`: returns the bars known so far from a start on. `feeds`: those that have data of their own. `anchors`: told
+    each new anchor (first bar of its history, first bar decided from it), UTC ns.
     """
 
     strategy: Strategy
     clock: Clockwork
     scaler: Scaler | None
     since: Callable[[int], pd.DataFrame]
+    feeds: Mapping[str, Feed]
     anchors: Callable[[int, int], Any]
     history: int
     _day: int | None = None
@@ -209,12 +233,23 @@ class Anchored:
         self._day, self._anchor = self.clock.trading_day(first), anchor
 
     def row(self, start: int, number: int) -> Seen:
-        """Return a bar's row, computed from the bars since the anchor."""
+        """Return a bar's row, computed from the bars since the anchor.
+
+        Raises:
+            Early: too few bars are known.
+            NoBar: the series has none of that start.
+        """
+        from mnqcore.tape.market import TooFewBars
+
         day = self.clock.trading_day(start)
+        anchor = self._anchor if day == self._day else self._start_of(start)
+        try:
+            tape = computed(self.strategy, self.since(anchor), self.feeds)
+        except TooFewBars as error:
+            raise Early(error.what, **error.facts) from error
         if day != self._day:
-            self._day, self._anchor = day, self._start_of(start)
-            self.anchors(self._anchor, start)
-        tape = computed(self.strategy, self.since(self._anchor))
+            self._day, self._anchor = day, anchor
+            self.anchors(anchor, start)
         return Table.of(self.strategy, tape, self.clock, self.scaler).row(start, number)
 
     def _start_of(self, start: int) -> int:

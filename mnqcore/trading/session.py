@@ -18,7 +18,7 @@ from mnqcore.errors import BrokerError, MnqError
 from mnqcore.trading.feed import Verdict
 from mnqcore.trading.memory import Alert, Cancel, Closed, Query, State, Submit
 from mnqcore.trading.reconcile import Truth, compare, reconcile
-from mnqcore.trading.rows import NoBar
+from mnqcore.trading.rows import Early, NoBar
 from mnqcore.trading.world import SECOND
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Session:
     _flatten: str = attrs.field(default="", init=False)
     _leaving: bool = attrs.field(default=False, init=False)
     _bad: int = attrs.field(default=0, init=False)
+    _early: bool = attrs.field(default=False, init=False)
     _due: float = attrs.field(default=0.0, init=False)
     _ticked: float = attrs.field(default=0.0, init=False)
 
@@ -216,7 +217,10 @@ class Session:
     async def _new_bar(self, start: int) -> None:
         try:
             row = self.rows.row(start, self.number + 1)
-        except NoBar:
+        except NoBar as none:
+            if isinstance(none, Early) and not self._early:
+                self._early = True
+                self.desk.memory.alert("info", "too few bars are known to decide on: it begins when there are more")
             await self.carry_out(self.desk.silent(start, self.now(), time.monotonic()))
             return
         except MnqError as error:

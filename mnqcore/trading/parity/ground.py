@@ -11,7 +11,7 @@ from mnqcore.market.bars import PRICES
 from mnqcore.trading.rows import Table, computed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mnqcore.strategy.model import Strategy
     from mnqcore.tape import Market
+    from mnqcore.tape.feeds import Feed
     from mnqcore.tape.scaler import Scaler
     from mnqcore.trading.clockwork import Clockwork
     from mnqcore.trading.parity.record import Closed
@@ -102,7 +103,8 @@ class Whole:
 
     def alone(self, closed: Closed) -> Seen | None:
         """Return a bar's row, computed from the bars up to it."""
-        tape = computed(self.strategy, self.bars[_starts(self.bars) <= closed.time])
+        bars = self.bars[_starts(self.bars) <= closed.time]
+        tape = computed(self.strategy, bars, self.table.tape.market.feeds)
         return _row(Table.of(self.strategy, tape, self.table.clock, self.scaler), closed)
 
 
@@ -111,13 +113,15 @@ class FromAnchors:
     """Rows of a session that computed each from its trading day's anchor on.
 
     Those of one anchor are computed in one go: that no later bar changes a row is what every plugin promises.
-    `bars`: those that the session knew, all contracts. `complete`: they reach back before every anchor.
+    `bars`: those that the session knew, all contracts. `feeds`: those that have data of their own. `complete`: the
+    bars reach back before every anchor.
     """
 
     strategy: Strategy
     clocks: Sequence[Clockwork]
     scaler: Scaler | None
     bars: pd.DataFrame
+    feeds: Mapping[str, Feed]
     last: dict[int, int]
     """Anchor -> start of the last bar that was computed from it."""
     complete: bool
@@ -155,7 +159,7 @@ class FromAnchors:
         times = _starts(self.bars)
         part = self.bars[(times >= anchor) & (times <= last)]
         try:
-            tape = computed(self.strategy, part)
+            tape = computed(self.strategy, part, self.feeds)
         except DataError:  # of one bar no series can be made
             return None
         table = Table.of(self.strategy, tape, self.clocks[clock], self.scaler)
