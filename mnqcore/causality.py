@@ -30,6 +30,10 @@ _NOISE = 1e-9
 """Share of a column's standard deviation that a change of the future may move a value by: rounding, not knowledge."""
 _WARM = 1e-6
 """Share of a column's standard deviation by which a different start may still be felt after the warm-up."""
+_ROUNDING = 1e-10
+"""Share of a value itself that is put down to rounding."""
+_NORMAL = 1.4826
+"""Standard deviation of a normal distribution by its median absolute deviation."""
 _FOLLOWED = 200
 """Bars after the warm-up that are compared for each start."""
 
@@ -38,10 +42,11 @@ _FOLLOWED = 200
 class Finding:
     """One column that is not what it says.
 
-    `check` is "look-ahead", "warm-up" or "mutation"; `bar` is the first row at fault and `time` its start; `error` is
-    the largest difference in standard deviations of the column, inf where a value is there in one and NaN in the
-    other; `text` says it in a sentence, with the view's own numbers of bars. `ahead`: how many bars before the first
-    one that was changed it shows, 0 where none was.
+    `check` is "look-ahead", "warm-up", "determinism" or "mutation"; `bar` is the first row at fault and `time` its
+    start; `error` is the largest difference in standard deviations of the column, as its median tells them, so that few
+    large values hide nothing; inf where a value is there in one and NaN in the other; `text` says it in a sentence,
+    with the view's own numbers of bars. `ahead`: how many bars before the first one that was changed it shows, 0 where
+    none was.
     """
 
     check: str
@@ -130,19 +135,21 @@ def warm_up(
 
 
 def telling(whole: pd.DataFrame, count: int) -> list[int]:
-    """Return at most `count` bars, spread over the history, at which the columns say something new.
+    """Return for each column at most `count` bars, spread over the history, at which it says something new; in order.
 
     A value that knows the next few bars shows it only where those are missing: at the bar of an action, say, and not
-    among the bars that hold.
+    among the bars that hold. Columns that are new at every bar share theirs.
     """
     import numpy as np
 
-    values = whole.to_numpy(np.float64)
-    new = (
-        np.flatnonzero(((values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))).any(axis=1)) + 1
-    )
-    new = new[(new >= 5) & (new < len(values) - 1)]
-    return new[np.unique(np.linspace(0, len(new) - 1, count).astype(int))].tolist() if len(new) else []
+    found: set[int] = set()
+    for name in whole:
+        values = whole[name].to_numpy(np.float64)
+        new = np.flatnonzero((values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))) + 1
+        new = new[(new >= 5) & (new < len(values) - 1)]
+        if len(new):
+            found.update(new[np.unique(np.linspace(0, len(new) - 1, count).astype(int))].tolist())
+    return sorted(found)
 
 
 def strays(compute: Compute, view: MarketView) -> list[Finding]:
@@ -260,11 +267,27 @@ def another_future(bars: pd.DataFrame, after: NDArray[np.bool_], generator: np.r
 
 
 def _deviations(frame: pd.DataFrame) -> pd.Series:
-    """Return each column's standard deviation; its largest size, or 1, where it does not vary."""
-    deviation = frame.std(ddof=0)
-    size = frame.abs().max()
-    fallback = size.where(size > 0, 1.0).fillna(1.0)
-    return deviation.where(deviation > 1e-12 * fallback, fallback)
+    """Return each column's standard deviation, from the median of how far its values lie from their own median.
+
+    Values at the median are left out, so that a column which is mostly 0 is measured by the others. Where nothing
+    varies it is the median's size, or 1.
+    """
+    import numpy as np
+    import pandas as pd
+
+    return pd.Series([_deviation(frame[name].to_numpy(np.float64)) for name in frame], index=frame.columns)
+
+
+def _deviation(values: Floats) -> float:
+    import numpy as np
+
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 1.0
+    middle = float(np.median(values))
+    away = np.abs(values - middle)
+    away = away[away > 1e-12 * np.maximum(np.abs(values), abs(middle))]  # else it is rounding
+    return _NORMAL * float(np.median(away)) if len(away) else abs(middle) or 1.0
 
 
 def _differences(
@@ -287,13 +310,14 @@ def _differences(
 
 
 def _error(expected: pd.Series, actual: pd.Series, scale: float) -> Floats:
-    """Return the difference row by row in `scale`: 0 where both are NaN or equal, inf where only one is NaN."""
+    """Return the difference beyond rounding row by row in `scale`: 0 where both are NaN or equal, inf where one is."""
     import numpy as np
 
     left, right = expected.to_numpy(dtype=np.float64), actual.to_numpy(dtype=np.float64)
     same = (left == right) | (np.isnan(left) & np.isnan(right))
-    with np.errstate(invalid="ignore"):  # inf - inf, which `same` decides
-        error = np.abs(left - right) / scale
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf, which `same` decides
+        rounding = _ROUNDING * np.maximum(np.abs(left), np.abs(right))
+        error = np.maximum(np.abs(left - right) - rounding, 0.0) / scale
     return np.where(same, 0.0, np.where(np.isnan(error), np.inf, error))
 
 

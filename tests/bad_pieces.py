@@ -105,6 +105,76 @@ class RarePeek(_Set):
 
 
 @plugin
+class SpikyPeek(_Set):
+    """The next move over the body of this bar: a few values so large that all others are nothing beside them."""
+
+    def compute(self, view):
+        move = view.bars["close"].shift(-1).ffill() - view.bars["close"]
+        return self.honest(view).assign(cheat=move / ((view.bars["close"] - view.bars["open"]).abs() + 1e-12))
+
+
+@plugin
+class SparsePeek(_Set):
+    """Knows that the next bar is wide, which few bars are; the columns beside it are new at every bar."""
+
+    def compute(self, view):
+        size = (view.bars["high"] - view.bars["low"]) / view.bars["close"]
+        wide = (size > 3 * size.rolling(20, min_periods=1).mean()).shift(-1, fill_value=False)
+        return self.honest(view).assign(cheat=wide.astype("float64"))
+
+
+@plugin
+class Moody(_Set):
+    """Has a column more where nothing was traded at times."""
+
+    def compute(self, view):
+        found = self.honest(view)
+        return found.assign(quiet=0.0) if (view.bars["volume"] == 0).any() else found
+
+
+@plugin
+class Brittle(_Set):
+    """Does not survive a history of 17 bars."""
+
+    def compute(self, view):
+        if len(view.bars) == 17:
+            raise ValueError("a window of 17")
+        return self.honest(view)
+
+
+@plugin
+class FarWarm:
+    """Has no value in any history that it can be tried on."""
+
+    warmup: ClassVar[int] = 20_000
+
+    def compute(self, view):
+        return pd.DataFrame({"never": np.full(len(view.bars), np.nan)}, index=view.bars.index)
+
+
+@plugin
+class WarmByNumpy:
+    """Works its warm-up out with numpy, rightly."""
+
+    @property
+    def warmup(self):
+        return np.max([5, 20])
+
+    def compute(self, view):
+        return Honest().compute(view)
+
+
+@plugin
+class OnTheFeed:
+    """What the core's own join says of a feed, NaN where the feed lacks a bar, rightly."""
+
+    warmup: ClassVar[int] = 24
+
+    def compute(self, view):
+        return view.join("hour", view.feeds["hour"][["close"]])
+
+
+@plugin
 class ShortWarmUp:
     """Declares less than an exponential average needs."""
 
@@ -463,6 +533,53 @@ class PreparesAhead:
         return step.equity_change + step.signal
 
 
+@plugin
+class SpikesAndPeeks:
+    """Is paid by where the price will be, beside one value that hides it."""
+
+    def prepare(self, view):
+        ahead = (view.bars["close"].shift(-5) - view.bars["close"]).fillna(0.0)
+        ahead.iloc[0] = 1e15
+        return ahead
+
+    def __call__(self, step):
+        return step.equity_change + np.where(step.signal < 1e6, step.signal, 0.0)
+
+
+_KNOWN: dict[str, Any] = {}
+
+
+@plugin
+class KeepsTheHistory:
+    """Is paid by the closes to come, which `prepare` has laid aside."""
+
+    def prepare(self, view):
+        _KNOWN["range"] = float(view.bars["close"].max() - view.bars["close"].min())
+        return pd.Series(0.0, index=view.bars.index)
+
+    def __call__(self, step):
+        return step.equity_change / _KNOWN["range"]
+
+
+@plugin
+class LateReward:
+    """Pays NaN until its signal is known."""
+
+    def prepare(self, view):
+        return view.bars["close"].diff().rolling(50).std()
+
+    def __call__(self, step):
+        return step.equity_change / (step.signal + 1.0)
+
+
+@plugin
+class Huge:
+    """Pays more than float32 holds."""
+
+    def __call__(self, step):
+        return step.equity_change * 1e60
+
+
 # Sizers
 
 
@@ -579,6 +696,16 @@ class LateStop:
 
 
 @plugin
+class NeverThere:
+    """A stop that never is."""
+
+    warmup: ClassVar[int] = 0
+
+    def levels(self, view):
+        return pd.DataFrame({"stop": np.full(len(view.bars), np.nan)}, index=view.bars.index)
+
+
+@plugin
 class PeekingStop:
     """Knows the range of the day at its beginning."""
 
@@ -632,6 +759,19 @@ class Hasty:
 
     def signals(self, view):
         return pd.Series(1, index=view.bars.index, dtype="int8")
+
+
+@plugin
+class WarmTooEarly:
+    """Acts from bar 49 on, and says that it holds for 100."""
+
+    warmup: ClassVar[int] = 100
+
+    def signals(self, view):
+        close = view.bars["close"]
+        above = close.rolling(5).mean() > close.rolling(50).mean()
+        known = close.rolling(50).mean().notna()
+        return (known * (1 + ~above)).astype("int8")
 
 
 # Data sources
@@ -785,3 +925,11 @@ class Rewraps:
             return [unit_of_work(item) for item in items]
         except DataError as error:
             raise RuntimeError("a worker failed") from error
+
+
+@plugin
+class Generates:
+    """Answers when it is asked for."""
+
+    def map(self, work, items):
+        return (work(item) for item in items)

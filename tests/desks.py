@@ -7,6 +7,7 @@ the venue says, but each message can be late, lost, doubled, out of order, or un
 from __future__ import annotations
 
 import functools
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -399,10 +400,14 @@ class Rig:
     # A process that dies, and another.
 
     def killed(self):
-        """Begin again from the journal; what was not heard yet is heard of only if it is asked for."""
+        """Begin again from the journal; what was not heard yet is heard of only if it is asked for.
+
+        What is on its way to the broker arrives before a new client is answered, as the port has it.
+        """
         self.fuse = None
         self.restarts += 1
         self.journal.close()
+        self._arrive(math.inf)
         self._open(Frail.open(self.folder / FILE))
         if self.up:
             self.ask("start")
@@ -421,14 +426,14 @@ class Rig:
         self.mono += STEP
         self.now += int(STEP * SECOND)
         self.venue.now = self.now
-        self._arrive()
+        self._arrive(self.mono)
         self.carry_out(self.desk.tick(self.now, self.mono))
         patience = self.strategy.trade.limits.reconcile_seconds
         if self.memory.state is State.RECONCILING or self.mono - self.due >= patience:
             self.ask("the time has come")
 
-    def _arrive(self):
-        for arrives, bracket in [one for one in self.late if one[0] <= self.mono]:
+    def _arrive(self, until):
+        for arrives, bracket in [one for one in self.late if one[0] <= until]:
             self.late.remove((arrives, bracket))
             self.venue.submit(bracket)
 
@@ -456,7 +461,7 @@ class Rig:
         end = self.clock.slot_end(start)
         self.mono += 1.0
         self.now = venue.now = max(self.now, end)
-        self._arrive()
+        self._arrive(self.mono)
         if hears:
             self.deliver()
         self.mind.action = action
@@ -472,7 +477,7 @@ class Rig:
         start = self.slot
         self.now = self.venue.now = max(self.now, self.clock.slot_end(start))
         self.mono += 1.0
-        self._arrive()
+        self._arrive(self.mono)
         self._pass(start)
         self.carry_out(self.desk.silent(start, self.now, self.mono))
 

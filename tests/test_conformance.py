@@ -11,6 +11,8 @@ SLOW = {"import time", "light import", "no network on import", "worker process",
 GOOD = [
     ("features", bad.Honest),
     ("features", bad.JoinedByClose),
+    ("features", bad.OnTheFeed),
+    ("features", bad.WarmByNumpy),
     ("reward", bad.Average),
     ("sizer", bad.Risky),
     ("bracket", bad.Share),
@@ -24,6 +26,10 @@ BAD = [
     ("features", bad.LabelledWrongly, {"look-ahead"}, "a join by start times takes a long bar"),
     ("features", bad.NaiveJoin, {"look-ahead"}, "a feed's bar is known once it has closed"),
     ("features", bad.RarePeek, {"look-ahead"}, "shift(-n)"),
+    ("features", bad.SpikyPeek, {"look-ahead"}, "shift(-n)"),
+    ("features", bad.SparsePeek, {"look-ahead"}, "shift(-n)"),
+    ("features", bad.Moody, {"same columns"}, "quiet float64 on shape no volume"),
+    ("features", bad.Brittle, {"same columns"}, "a window of 17"),
     ("features", bad.ShortWarmUp, {"warm-up"}, "set warmup = 1"),
     ("features", bad.NoWarmUp, {"warm-up declared"}, "warmup is None"),
     ("features", bad.Writes, {"contract"}, "view.bars.copy()"),
@@ -55,6 +61,10 @@ BAD = [
     ("reward", bad.LovesLosses, {"sign"}, "a trade that clearly wins is paid -"),
     ("reward", bad.ModuleState, {"deterministic"}, "asked twice, it answers differently"),
     ("reward", bad.PreparesAhead, {"look-ahead", "sign"}, "shift(-n)"),
+    ("reward", bad.SpikesAndPeeks, {"look-ahead", "sign"}, "shift(-n)"),
+    ("reward", bad.KeepsTheHistory, {"pays by the step"}, "paid otherwise after it has prepared other bars"),
+    ("reward", bad.LateReward, {"pays on a beginning"}, "from the first bar of all on"),
+    ("reward", bad.Huge, {"contract"}, "a learner takes float32"),
     ("sizer", bad.Counts, {"state", "entries apart", "remembers nothing"}, "a sizer is stateless"),
     ("sizer", bad.Fractional, {"contract"}, "return whole contracts, 0 or more"),
     ("sizer", bad.Negative, {"contract"}, "whole contracts, 0 or more"),
@@ -64,10 +74,12 @@ BAD = [
     ("sizer", bad.PeekingSizer, {"look-ahead"}, "rolling(center=True)"),
     ("bracket", bad.NegativeDistance, {"contract"}, "a distance is above 0, or NaN"),
     ("bracket", bad.LateStop, {"warm-up", "survives usual"}, "stop is NaN at bar 5"),
+    ("bracket", bad.NeverThere, {"survives usual"}, "stop is NaN at bar 0"),
     ("bracket", bad.PeekingStop, {"look-ahead"}, "column stop changes at bar"),
     ("agent", bad.Foresight, {"look-ahead"}, "diff(-n) reads later bars"),
     ("agent", bad.OutOfRange, {"contract"}, "0 HOLD, 1 BUY, 2 SELL or 3 CLOSE"),
     ("agent", bad.Hasty, {"short histories"}, "within its warm-up"),
+    ("agent", bad.WarmTooEarly, {"short histories"}, "within its warm-up"),
     ("data", bad.Unsorted, {"contract"}, "order"),
     ("data", bad.IgnoresBounds, {"bounds", "nothing there"}, "keep bars from start on"),
     ("data", bad.InclusiveEnd, {"bounds"}, "were there"),
@@ -77,6 +89,7 @@ BAD = [
     ("executor", bad.Loses, {"answers"}, "14 answers were wanted, and 13 came"),
     ("executor", bad.Shuffles, {"answers"}, "in the order of `items`"),
     ("executor", bad.Deduplicates, {"answers"}, "14 answers were wanted, and 13 came"),
+    ("executor", bad.Generates, {"answers", "used again", "failures"}, "it returned generator, not a list"),
     ("executor", bad.Swallows, {"failures"}, "an item failed, and it returned"),
     ("executor", bad.Rewraps, {"failures"}, "a DataError came back as RuntimeError"),
 ]
@@ -84,7 +97,7 @@ BAD = [
 
 def results(kind, cls):
     """Return check -> result of the checks that are made here."""
-    feeds = ("hour",) if cls in (bad.NaiveJoin, bad.JoinedByClose) else ()
+    feeds = ("hour",) if cls in (bad.NaiveJoin, bad.JoinedByClose, bad.OnTheFeed) else ()
     return {result.check: result for result in report(of_class(kind, cls, feeds=feeds), leave=SLOW).results}
 
 
@@ -107,3 +120,11 @@ def test_a_wrong_piece_is_caught_by_the_check_that_is_meant_for_it(kind, cls, wa
     told = "\n".join(str(fault) for result in found.values() for fault in result.faults)
     assert set(found) == wanted, told
     assert text in told
+
+
+def test_what_is_never_warm_here_is_not_said_to_have_survived():
+    found = results("features", bad.FarWarm)
+
+    assert accused(found) == {}
+    assert {result.verdict for name, result in found.items() if name.startswith("survives")} == {"skip"}
+    assert found["warm-up"].verdict == "skip"

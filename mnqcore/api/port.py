@@ -306,7 +306,10 @@ class Broker(Protocol):
     """
 
     async def connect(self, login: Login) -> None:
-        """Connect and log in; BrokerError says why not."""
+        """Connect and log in; BrokerError says why not.
+
+        What an earlier client of this session has sent has arrived by then, or never will: it is in the queries.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
@@ -90,12 +92,15 @@ def _unknown(plugins: Plugins, name: str) -> PluginError:
 def _reports(
     pieces: list[Registered], plugins: Plugins, settings: Sequence[str], given: dict[str, Any]
 ) -> Iterator[Report]:
+    from mnqcore.plugins.watch import watched
     from mnqcore.testing.subject import of_piece
     from mnqcore.testing.verdict import report
 
     for piece in pieces:
-        subject = of_piece(piece, plugins, **given)
-        yield report(attrs.evolve(subject, params=_parameters(subject, settings)))
+        with contextlib.redirect_stdout(sys.stderr), watched():  # what a plugin prints is no result
+            subject = of_piece(piece, plugins, **given)
+            made = report(attrs.evolve(subject, params=_parameters(subject, settings)))
+        yield made
 
 
 def _parameters(subject: Subject, settings: Sequence[str]) -> dict[str, Any]:

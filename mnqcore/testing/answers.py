@@ -57,10 +57,9 @@ def _latents(subject: Subject) -> Answer:
 
 
 def _bars(subject: Subject) -> Answer:
-    from mnqcore.tape import calls
-    from mnqcore.testing.checks.data import request
+    from mnqcore.testing.checks.data import bars_of
 
-    bars = calls.bars(subject.choice, request())
+    bars = bars_of(subject)
     return [bars[column].to_numpy() for column in ("open", "high", "low", "close", "volume")]
 
 

@@ -48,7 +48,7 @@ class Bench(Protocol):
     contract: str
 
     async def bar(self) -> port.Delivered | None:
-        """Let the market go on by one bar, and return it once it has closed; None where it is not known."""
+        """Let the market go on by one bar, and return what the broker's stream delivered; None where there is none."""
         ...
 
     async def restart(self) -> None:
@@ -106,6 +106,14 @@ class Scene:
                 return round(float(delivered.bars["close"].iloc[0]) / facts.tick_size)
         raise NotOffered("the market tells no price")
 
+    async def bars(self, count: int) -> list[port.Delivered]:
+        """Let so many bars pass, and return what was delivered of them; NotOffered where nothing ever is."""
+        passed = [await self.bench.bar() for _ in range(count)]
+        found = [delivered for delivered in passed if delivered is not None and len(delivered.bars)]
+        if not found:
+            raise NotOffered("the bench delivers no bar")
+        return found
+
     def order(self, role: port.Role, side: int, **fields: Any) -> port.Order:
         """Return an order with a ref of its own."""
         self._refs += 1
@@ -140,6 +148,8 @@ class Scene:
             found = self.heard(kind, fits)
             if found:
                 return found[0]
+            if self._listening is not None and self._listening.done() and not self.ended:
+                self._listening.result()  # raises what `events` has raised
             if bars:
                 await self.bench.bar()
                 bars -= 1

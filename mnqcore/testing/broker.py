@@ -65,7 +65,7 @@ def _outcome(case: Case, make: Make) -> Outcome:
         run_case(case, make)
     except NotOffered as reason:
         return Outcome(number=case.number, rule=case.rule, verdict="not offered", why=str(reason))
-    except Exception as error:  # whatever a broker raises is what the case finds
+    except (Exception, asyncio.CancelledError) as error:  # whatever a broker raises is what the case finds
         return Outcome(number=case.number, rule=case.rule, verdict="failed", why=f"{type(error).__name__}: {error}")
     return Outcome(number=case.number, rule=case.rule, verdict="passed")
 

@@ -31,6 +31,8 @@ _ROLL = "2024-03-10T22:00"  # the session of Monday begins, from which on the ne
 _OVERLAP_DAYS = 5
 _CARRY = 1.01  # how much dearer the next contract is
 _FEED_SIZE = "1h"
+LENGTHS = (2, 3, 5, 8, 13, 16, 17, 18, 21, 34, 40, 55)
+"""Bars of short histories: some plugin's windows begin at each of them."""
 SHAPES = {
     "usual": "calm and wild stretches, bars missing one by one",
     "gaps": "prices that jump over night, and half a day without bars",
@@ -44,7 +46,10 @@ SHAPES = {
 
 @attrs.frozen(kw_only=True)
 class Made:
-    """What a market is made of; `columns` are further ones, `feeds` the names of feeds of hourly bars beside it."""
+    """What a market is made of; `feeds` names feeds of hourly bars beside it.
+
+    `columns` are further ones, of the feeds too: whole numbers of either sign, some of them 0.
+    """
 
     shape: str = "usual"
     bars: int = USUAL_BARS
@@ -92,7 +97,8 @@ def _feed(made: Made, number: int) -> pd.DataFrame:
 
     bars = market(made).view.bars
     times = pd.DatetimeIndex(pd.DatetimeIndex(bars.index).floor(_feed_size(made)).unique(), name="time")
-    return pd.DataFrame(_prices("usual", len(times), 0.25, _SEED + 1 + number), index=times)
+    prices = _prices("usual", len(times), 0.25, _SEED + 1 + number)
+    return pd.DataFrame({**prices, **_further(made.columns, len(times))}, index=times)
 
 
 def _times(made: Made, size: pd.Timedelta) -> pd.DatetimeIndex:

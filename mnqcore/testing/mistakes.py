@@ -36,12 +36,6 @@ NOT_FINITE = (
     (r"\blog\(", "the logarithm of 0 or less"),
     (r"groupby\(", "groupby() begins anew with each group: its first rows are NaN"),
 )
-WRITES = (
-    (r"inplace\s*=\s*True", "inplace=True writes to the bars it was given"),
-    (r"view\.\w+(\[[^\]]*\])+\s*[-+*/]?=[^=]", "it assigns to view.bars: copy first, view.bars.copy()"),
-    (r"\.(iloc|loc|iat|at)\[.*\]\s*[-+*/]?=[^=]", "it assigns to a row of what it was given: copy first"),
-    (r"\bbars(\[[^\]]*\])+\s*[-+*/]?=[^=]", "it assigns to the bars it was given: copy first, view.bars.copy()"),
-)
 REMEMBERS = (
     (r"\bewm\(|\bema\(|\.rsi\(|\.atr\(|\.adx\(", "an exponential average feels its start many times its period"),
     (r"cum(sum|prod|max|min)\(|expanding\(", "a running sum never forgets where it began"),

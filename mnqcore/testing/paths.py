@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PATHS = {
     "usual": ("usual", "random orders in a usual market"),
+    "a beginning": ("usual", "random orders from the first bar of all on, as in a backtest"),
     "flat": ("usual", "no order at all"),
     "trend": ("trend", "random orders while prices only rise"),
     "crash": ("crash", "random orders around a crash"),
@@ -161,8 +162,8 @@ def _account(path: str, lanes: int, signal: tuple[float, ...] | None) -> tuple[A
     orders, balance = made.orders.copy(), _SMALL if path == "ruin" else _BALANCE
     orders["stop"] = 0 if path in ("ruin", "win", "loss") else _STOP_TICKS
     orders["reward_signal"] = 0.0 if signal is None else signal
-    first = len(made.tape) // 2 - _BEFORE
-    if signal is not None and np.isfinite(signal).any():
+    first = 0 if path == "a beginning" else len(made.tape) // 2 - _BEFORE
+    if path != "a beginning" and signal is not None and np.isfinite(signal).any():
         first = max(first, int(np.flatnonzero(np.isfinite(signal))[0]))
     law = rulebook(made.instrument, Costs(initial_balance=balance), Risk(max_position=3))
     account = Account(made.tape, orders, law, initial_balance=balance, lanes=lanes, first=first)

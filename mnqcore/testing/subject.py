@@ -100,6 +100,11 @@ class Subject:
         """What it declares, 0 where it declares nothing."""
         return int(getattr(self.build(), "warmup", 0))
 
+    def need_warm(self) -> None:
+        """Raise NotAsked where no bar that it is tried on lies after its warm-up."""
+        if self.warmup >= self.bars - 20:
+            raise NotAsked(f"a warm-up of {self.warmup:,} bars is more than is tried here")
+
     @functools.cached_property
     def bars(self) -> int:
         """How many bars it is tried on: enough to prove its warm-up."""

@@ -143,7 +143,7 @@ def raised(error: BaseException, subject: Subject) -> Fault:
     told = isinstance(error, MnqError) and (error.__cause__ is None or isinstance(error.__cause__, MnqError))
     cause = error if told or not isinstance(error, MnqError) or error.__cause__ is None else error.__cause__
     where = place(cause, module) or subject.place()
-    if isinstance(cause, KeyError) and cause.args and isinstance(cause.args[0], str):
+    if isinstance(cause, KeyError) and cause.args and str(cause.args[0]).isidentifier():
         advice = f"do the bars have no column '{cause.args[0]}'? --column {cause.args[0]} adds it"
         return Fault(f"raised {reason(cause)}", where, advice)
     if isinstance(error, MnqError) and told:

@@ -1,6 +1,7 @@
 """Imports and asks a piece in a process of its own, from text alone: `python -m mnqcore.testing.worker < TEXT`.
 
-The text is JSON; what came of it is printed as JSON, and the answer is written to a file.
+The text is JSON; what came of it is written to files of the folder that it names: `IMPORT` first, then `ANSWERED` and
+`ARRAYS`. What the piece prints is nobody's business.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 HEAVY = (
@@ -15,6 +17,7 @@ HEAVY = (
     "stable_baselines3", "talib", "torch",
 )  # fmt: skip
 """Libraries whose import is long; a piece imports them where it uses them."""
+IMPORT, ANSWERED, ARRAYS = "import.json", "answered.json", "answer.npz"
 _CALLS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 
 
@@ -23,10 +26,10 @@ def main() -> None:
     asked = json.loads(sys.stdin.read())
     for name in asked["preload"]:
         __import__(name)
-    told = _imported(asked)
+    told, folder = _imported(asked), Path(asked["folder"])
+    (folder / IMPORT).write_text(json.dumps(told), encoding="utf-8")
     if asked["answer"] and "error" not in told:
-        told |= _answered(asked)
-    sys.stdout.write("\n" + json.dumps(told))
+        (folder / ANSWERED).write_text(json.dumps(_answered(asked, folder / ARRAYS)), encoding="utf-8")
 
 
 def _imported(asked: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def _import(asked: dict[str, Any]) -> None:
         importlib.import_module(asked["module"])
 
 
-def _answered(asked: dict[str, Any]) -> dict[str, Any]:
+def _answered(asked: dict[str, Any], out: Path) -> dict[str, Any]:
     """Make the piece from its parameters as text, ask it, and write what it answers."""
     import attrs
     import numpy as np
@@ -78,7 +81,7 @@ def _answered(asked: dict[str, Any]) -> dict[str, Any]:
     try:
         made = read(subject.cls, tomli.loads(asked["params"]))
         subject = attrs.evolve(subject, params={name: getattr(made, name) for name in asked["names"]})
-        np.savez(asked["out"], *answer(subject))
+        np.savez(out, *answer(subject))
     except NotAsked as reason:
         return {"not_asked": str(reason)}
     except Exception as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mnqcore.api import port
 from mnqcore.api.values import BarRequest
+from mnqcore.market.calendar import Calendar
 from mnqcore.testing.bench import Scene, expect, one
 from mnqcore.testing.broker_cases._case import BARS, case, offers, raises
 
@@ -73,13 +74,11 @@ async def b28_closed_bars(scene: Scene) -> None:
     """A stream delivers closed bars, in order, each once, and the clock is not before their close."""
     offers(scene, "stream")
     starts: list[Any] = []
-    for _ in range(10):
-        delivered = await scene.bench.bar()
-        if delivered is not None and len(delivered.bars):
-            expect(not delivered.forming, "it has closed")
-            expect(delivered.bars.index.nunique() == 1, "one bar start", delivered.bars.index)
-            starts.append(delivered.bars.index[0])
-            expect(delivered.time > starts[-1].value, "the clock is beyond its start", delivered.time)
+    for delivered in await scene.bars(10):
+        expect(not delivered.forming, "it has closed")
+        expect(delivered.bars.index.nunique() == 1, "one bar start", delivered.bars.index)
+        starts.append(delivered.bars.index[0])
+        _closed(scene, delivered)
     expect(len(starts) > 5, "bars come", starts)
     expect(all(a < b for a, b in itertools.pairwise(starts)), "in order, each once", starts)
 
@@ -88,11 +87,8 @@ async def b28_closed_bars(scene: Scene) -> None:
 async def b29_missed_bars(scene: Scene) -> None:
     """A stream that begins after a bar delivers first what was missed since then, and goes on from there."""
     offers(scene, "stream")
-    starts: list[Any] = []
-    while len(starts) < 4:
-        delivered = await scene.bench.bar()
-        if delivered is not None and len(delivered.bars):
-            starts.append(delivered.bars.index[0])
+    starts = list(dict.fromkeys(delivered.bars.index[0] for delivered in await scene.bars(6)))[:4]
+    expect(len(starts) == 4, "bars come", starts)
     await scene.restart()
     login = scene.bench.login
     request = BarRequest(instrument=login.instrument, bar_size=login.bar_size, start=starts[0])
@@ -101,6 +97,7 @@ async def b29_missed_bars(scene: Scene) -> None:
     async for delivered in broker.stream(request):
         if len(delivered.bars) and not delivered.forming:
             again.append(delivered.bars.index[0])
+            _closed(scene, delivered)
         if len(again) == 5:
             break
     expect(again[:3] == starts[1:], "the missed ones come first", (starts, again))
@@ -112,10 +109,8 @@ async def b30_forming_bars(scene: Scene) -> None:
     """A bar that has not closed is marked as forming, and comes again when it has."""
     offers(scene, "stream")
     seen: dict[Any, list[bool]] = {}
-    for _ in range(10):
-        delivered = await scene.bench.bar()
-        if delivered is not None and len(delivered.bars):
-            seen.setdefault(delivered.bars.index[0], []).append(delivered.forming)
+    for delivered in await scene.bars(10):
+        seen.setdefault(delivered.bars.index[0], []).append(delivered.forming)
     forming = [marks for marks in seen.values() if True in marks]
     expect(len(forming) >= 1, "a bar forms", seen)
     expect(all(marks[-1] is False for marks in forming), "and closes", forming)
@@ -134,3 +129,12 @@ async def b31_finish(scene: Scene) -> None:
     await scene.restart()
     expect(await scene.broker.positions() == [], "nothing is held")
     expect(await scene.open_refs() == {}, "no order is open")
+
+
+def _closed(scene: Scene, delivered: port.Delivered) -> None:
+    """Expect that the clock was not before the close of what was delivered."""
+    import pandas as pd
+
+    login, start = scene.bench.login, delivered.bars.index[:1]
+    close = Calendar(login.instrument).bar_ends(pd.DatetimeIndex(start), login.bar_size)[0]
+    expect(delivered.time >= close.value, f"the clock is not before {close}", pd.Timestamp(delivered.time, tz="UTC"))

@@ -135,7 +135,8 @@ async def b18_cancel_too_late(scene: Scene) -> None:
 async def b19_cancel_of_nothing(scene: Scene) -> None:
     """A cancel of a ref that the broker does not know is answered by Unknown or Rejected, and raises nothing."""
     await scene.broker.cancel("case-never-sent")
-    await scene.hears(object, lambda event: isinstance(event, port.Unknown | port.Rejected))
+    answers = port.Unknown | port.Rejected
+    await scene.hears(object, lambda event: isinstance(event, answers) and event.ref == "case-never-sent")
     expect(await scene.open_refs() == {}, "no order is open")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnqcore.api.values import Action
-from mnqcore.testing.market import SHAPES
+from mnqcore.testing.market import LENGTHS, SHAPES
 from mnqcore.testing.verdict import Fault, Inapplicable, check
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ for _shape in SHAPES:
 
 @check("short histories", "agent")
 def short_histories(subject: Subject) -> Iterator[Fault]:
-    """It answers for histories that are shorter than its warm-up too, by HOLD."""
+    """It answers for histories that are shorter than its warm-up too; before the warm-up has passed, by HOLD."""
     from mnqcore.tape import calls
 
     if subject.learns:
         raise Inapplicable("it learns")
-    for bars in (2, 3, 40):
+    for bars in (*LENGTHS, subject.bars):
         found = calls.signals(subject.choice, subject.view(bars=bars))
         early = np.flatnonzero(found[: subject.warmup] != Action.HOLD)
         if len(early):

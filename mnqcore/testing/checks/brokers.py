@@ -19,6 +19,9 @@ def cases(subject: Subject) -> Iterator[Fault]:
 
     if subject.make is None:
         raise NotAsked('they need a bench: contract("broker", NAME, make=...) in a test')
-    for outcome in check_broker(subject.make):
+    outcomes = check_broker(subject.make)
+    if all(outcome.verdict == "not offered" for outcome in outcomes):
+        raise NotAsked(f"the bench offers no case: {outcomes[0].why}")
+    for outcome in outcomes:
         if outcome.verdict == "failed":
             yield Fault(f"{outcome.number} {outcome.rule} {outcome.why}", subject.place())

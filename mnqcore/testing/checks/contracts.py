@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from mnqcore.testing.market import LENGTHS, SHAPES
 from mnqcore.testing.mistakes import NOT_FINITE, likely
 from mnqcore.testing.verdict import Fault, Inapplicable, NotAsked, check, raised
 
@@ -15,9 +18,8 @@ if TYPE_CHECKING:
     from mnqcore.testing.subject import Subject
 
 _OTHERS: tuple[dict[str, Any], ...] = (
-    {"bars": 2},
-    {"bars": 40},
-    {"shape": "no movement"},
+    *({"bars": bars} for bars in LENGTHS),
+    *({"shape": shape} for shape in SHAPES),
     {"instrument": "ES", "bar_size": "15min", "bars": 900},
 )
 """Markets on which the columns must be the same."""
@@ -65,7 +67,12 @@ def of_brackets(subject: Subject) -> Iterator[Fault]:
     """See to the shape of a bracket's distances."""
     from mnqcore.tape import calls
 
-    yield from faults_of(subject, lambda: calls.levels(subject.choice, subject.view()), "stop")
+    for bars in (None, *LENGTHS):
+        view = subject.view() if bars is None else subject.view(bars=bars)
+        faults = list(faults_of(subject, lambda view=view: calls.levels(subject.choice, view), "stop"))  # type: ignore[misc]
+        if faults:
+            yield faults[0]
+            return
 
 
 @check("contract", "agent", rule="`signals` returns whole numbers, 0 HOLD 1 BUY 2 SELL 3 CLOSE, one a bar.")
@@ -79,12 +86,17 @@ def of_rules(subject: Subject) -> Iterator[Fault]:
     return iter(())
 
 
-@check("contract", "reward", rule="It pays one finite number an account.")
+@check("contract", "reward", rule="It pays one finite number an account, of a size that float32 holds.")
 def of_rewards(subject: Subject) -> Iterator[Fault]:
     """See to the rewards of random orders in a usual market."""
     from mnqcore.testing.paths import paid, recording
 
-    yield from faults_of(subject, lambda: paid(subject, recording(subject, "usual")))
+    if faults := list(faults_of(subject, lambda: paid(subject, recording(subject, "usual")))):
+        yield from faults
+        return
+    largest = float(np.abs(paid(subject, recording(subject, "usual"))).max(initial=0.0))
+    if largest > float(np.finfo(np.float32).max):
+        yield Fault(f"it pays {largest:.3g}: a learner takes float32", subject.place())
 
 
 @check(

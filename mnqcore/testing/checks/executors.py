@@ -42,10 +42,18 @@ def answers(subject: Subject) -> Iterator[Fault]:
     for items in (ITEMS, [], ["alone"]):
         found, wanted = subject.build().map(slow_first, list(items)), [item.upper() for item in items]
         if not isinstance(found, list) or found != wanted:
-            lost = f"{len(wanted)} answers were wanted, and {len(list(found))} came"
-            text = lost if len(list(found)) != len(wanted) else "the answers are not those to the items in their order"
-            yield Fault(text, subject.place(), "return [answer of each item], in the order of `items`")
+            yield Fault(
+                _unlike(found, wanted), subject.place(), "return [answer of each item], in the order of `items`"
+            )
             return
+
+
+def _unlike(found: object, wanted: list[str]) -> str:
+    if not isinstance(found, list):
+        return f"it returned {type(found).__name__}, not a list"
+    if len(found) != len(wanted):
+        return f"{len(wanted)} answers were wanted, and {len(found)} came"
+    return "the answers are not those to the items in their order"
 
 
 @check("used again", "executor")

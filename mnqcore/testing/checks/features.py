@@ -46,11 +46,17 @@ for _shape in SHAPES:
 def _not_finite(subject: Subject, shape: str) -> Iterator[tuple[str, str]]:
     """Yield (column, what it is) of the columns that have no value at a bar after the warm-up."""
     from mnqcore import causality
+    from mnqcore.tape.feeds import lasting, unfed
 
-    frame = causality.computed(compute_of(subject), subject.view(shape))
+    subject.need_warm()
+    view = subject.view(shape)
+    frame = causality.computed(compute_of(subject), view)
+    wanted = np.arange(len(frame)) >= subject.warmup
+    for feed in view.feeds:  # what a feed lacks cannot be known, nor what is made of it for a warm-up
+        wanted &= ~lasting(unfed(view, feed), subject.warmup)
     for column in frame:
-        bad = np.flatnonzero(~np.isfinite(frame[column].to_numpy(np.float64)[subject.warmup :]))
+        bad = np.flatnonzero(wanted & ~np.isfinite(frame[column].to_numpy(np.float64)))
         if len(bad):
-            at = subject.warmup + int(bad[0])
+            at = int(bad[0])
             value = frame[column].iloc[at]
             yield str(column), f"column {column} is {value} at bar {at:,}, {frame.index[at]:%Y-%m-%d %H:%M} UTC"

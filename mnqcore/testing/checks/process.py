@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnqcore.api.contracts import KINDS
+from mnqcore.testing import worker
 from mnqcore.testing.answers import answer, differs
 from mnqcore.testing.checks.every_kind import as_toml
 from mnqcore.testing.verdict import Fault, NotAsked, check
@@ -108,9 +109,7 @@ def works_from_text(subject: Subject) -> Iterator[Fault]:
     told = _told(subject)
     if "answer_error" in told:
         yield Fault(f"another process cannot use it: {told['answer_error']}", subject.place())
-    elif "not_asked" not in told and (
-        off := differs(_answered(subject), told["answer"], _ROUNDING.get(subject.kind, 1e-9))
-    ):
+    elif "answer" in told and (off := differs(_answered(subject), told["answer"], _ROUNDING.get(subject.kind, 1e-9))):
         yield Fault(
             f"another process gets another answer: {off}",
             subject.place(),
@@ -127,58 +126,88 @@ def _answered(subject: Subject, *, again: bool = False) -> Answer:
 
 
 def _told(subject: Subject) -> dict[str, Any]:
-    """Return what a process says of the import, and what it answers; asked once."""
+    """Return what a process says of the import, and what it answers; asked once.
+
+    Raises:
+        NotAsked: no other process can import the module, or it was tried before and ended badly.
+        RuntimeError: the import ends badly there.
+    """
     if "told" not in subject.kept:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder, "answer.npz")
-            told = _asked(subject, out=out)
-            if "answered" in told:
-                with np.load(out) as found:
-                    told["answer"] = [found[name] for name in found.files]
-        subject.kept["told"] = told
+        subject.kept["told"] = None  # one that hangs is waited for once
+        subject.kept["told"] = _asked(subject, answer=not subject.missing)
+    if subject.kept["told"] is None:
+        raise NotAsked("another process ended badly, as told above")
     kept: dict[str, Any] = subject.kept["told"]
     return kept
 
 
-def _asked(subject: Subject, preload: tuple[str, ...] = (), out: Path | None = None) -> dict[str, Any]:
+def _asked(subject: Subject, preload: tuple[str, ...] = (), *, answer: bool = False) -> dict[str, Any]:
     """Return what a process tells of the piece."""
-    params = {} if subject.missing else subject.choice.params
+    module = subject.cls.__module__
+    if not subject.registered and (module == "__main__" or "<locals>" in subject.cls.__qualname__):
+        raise NotAsked("no other process can import the class: put it into a module")
+    params = _params(subject) if answer else None
     text = {
         "kind": subject.kind,
         "use": f"{subject.distribution}:{subject.name}",
-        "module": subject.cls.__module__,
+        "module": module,
         "qualname": subject.cls.__qualname__,
         "file": _file(subject),
         "registered": subject.registered,
         "files": subject.files,
-        "params": as_toml(params),
-        "names": list(params),
+        "params": as_toml(params or {}),
+        "names": list(params or {}),
         "columns": subject.columns,
         "feeds": subject.feeds,
         "preload": preload,
-        "answer": out is not None and not subject.missing,
-        "out": str(out),
+        "answer": params is not None,
     }
-    done = _run(json.dumps(text))
-    told: dict[str, Any] = json.loads(done.stdout.rpartition("\n")[2])
+    with tempfile.TemporaryDirectory() as folder:
+        trouble = _run(json.dumps({**text, "folder": folder}))
+        told = _read(Path(folder), trouble)
     if "error" in told:
-        if not subject.registered and told["missing"] == subject.cls.__module__.partition(".")[0]:
+        if not subject.registered and told["missing"] == module.partition(".")[0]:
             raise NotAsked("no other process can import the module of the class")
         raise RuntimeError(f"in another process: {told['error']}")
     return told
 
 
-def _run(text: str) -> subprocess.CompletedProcess[str]:
+def _params(subject: Subject) -> dict[str, Any] | None:
+    """Return all parameters, None where it cannot be made: that is another check's business."""
+    try:
+        return dict(subject.choice.params)
+    except NotAsked:
+        return None
+
+
+def _read(folder: Path, trouble: str) -> dict[str, Any]:
+    """Return what a process has written; `trouble`: how it ended, "" well."""
+    if not (folder / worker.IMPORT).exists():
+        raise RuntimeError(f"another process {trouble or 'told nothing'}")
+    told: dict[str, Any] = json.loads((folder / worker.IMPORT).read_text(encoding="utf-8"))
+    if (folder / worker.ANSWERED).exists():
+        told |= json.loads((folder / worker.ANSWERED).read_text(encoding="utf-8"))
+    elif trouble:
+        told["answer_error"] = f"it {trouble}"
+    if "answered" in told:
+        with np.load(folder / worker.ARRAYS) as found:
+            told["answer"] = [found[name] for name in found.files]
+    return told
+
+
+def _run(text: str) -> str:
+    """Run the other process; return how it ended, "" where it ended well."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environ = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "77"}
-    done = subprocess.run(
-        [sys.executable, "-m", "mnqcore.testing.worker"],
-        input=text, env=environ, capture_output=True, text=True, timeout=_LONGEST, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        raise RuntimeError(f"another process ended with code {done.returncode}: {last}")
-    return done
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mnqcore.testing.worker"],
+            input=text, env=environ, capture_output=True, text=True, timeout=_LONGEST, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"did not end within {_LONGEST:g} s"
+    last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+    return f"ended with code {done.returncode}: {last}" if done.returncode else ""
 
 
 def _file(subject: Subject) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from mnqcore.api.parameters import states
 from mnqcore.testing.checks.contracts import faults_of
 from mnqcore.testing.paths import LANES, PATHS, alone, paid, recording
-from mnqcore.testing.verdict import Fault, NotAsked, check
+from mnqcore.testing.verdict import Fault, Inapplicable, NotAsked, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +66,25 @@ def one_by_one(subject: Subject) -> Iterator[Fault]:
                 "a sum over accounts, or one number remembered for all: state is an array of shape (n,)",
             )
             return
+
+
+@check("pays by the step", "reward")
+def pays_by_the_step(subject: Subject) -> Iterator[Fault]:
+    """The same steps are paid the same, whichever bars `prepare` was shown last: a step has all that it may know."""
+    from mnqcore.tape import calls
+
+    if not callable(getattr(subject.cls, "prepare", None)):
+        raise Inapplicable("it prepares nothing")
+    steps, found = recording(subject, "usual"), []
+    for shape in ("usual", "crash"):
+        calls.prepared(subject.choice, subject.build(), subject.view(shape))
+        found.append(paid(subject, steps))
+    if step := _first(*found):
+        yield Fault(
+            f"the same steps are paid otherwise after it has prepared other bars (seen at step {step})",
+            subject.place(),
+            "what prepare keeps beside its column knows the whole history: step.signal is what is known at the bar",
+        )
 
 
 @check("reset forgets", "reward")

@@ -90,7 +90,9 @@ def _ema_dist(view: MarketView, period: int) -> pd.Series:
 
 def _stoch(view: MarketView, period: int) -> pd.Series:
     bars = view.bars
-    lines = _library().stoch(bars["high"], bars["low"], bars["close"], k=period, d=3, smooth_k=3, talib=False)
+    lines = _library().stoch(
+        bars["high"], bars["low"], bars["close"], k=period, d=1, smooth_k=3, talib=False
+    )  # %D is not asked
     percent_k: pd.Series = lines.iloc[:, 0]
     return percent_k
 
