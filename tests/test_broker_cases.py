@@ -1,5 +1,6 @@
 """The simulated broker keeps every rule of the port; a broker that breaks one is found out."""
 
+import asyncio
 import contextlib
 import tempfile
 from functools import partial
@@ -10,7 +11,10 @@ import pytest
 from mnqcore.api import port
 from mnqcore.errors import BrokerError
 from mnqcore.testing import SITUATIONS, BrokerContract, NotOffered, check_broker
+from mnqcore.testing.bench import Scene
 from mnqcore.testing.broker_cases import CASES
+from mnqcore.testing.subject import of_class
+from mnqcore.testing.verdict import report
 from tests.venues import FAULTS, bench
 
 
@@ -68,6 +72,17 @@ async def nobody(_broker, _ref):
     """Take a cancellation and never answer it."""
 
 
+async def another(broker, _ref):
+    """Answer a cancellation by a word about another order."""
+    await broker.cancel("another")
+
+
+async def a_bug(_broker):
+    """Break down instead of telling anything."""
+    raise KeyError("a bug")
+    yield
+
+
 @pytest.mark.parametrize(
     ("name", "method", "numbers"),
     [
@@ -78,8 +93,20 @@ async def nobody(_broker, _ref):
         ("submit", one_by_one, {"B05", "B07", "B13", "B17"}),
         ("submit", silently, {"B04"}),
         ("cancel", nobody, {"B17", "B18", "B19"}),
+        ("cancel", another, {"B19"}),
+        ("events", a_bug, {"B07"}),
     ],
-    ids=["no positions", "no orders", "no executions", "old revisions", "one by one", "used refs", "no answer"],
+    ids=[
+        "no positions",
+        "no orders",
+        "no executions",
+        "old revisions",
+        "one by one",
+        "used refs",
+        "no answer",
+        "another answer",
+        "no events",
+    ],
 )
 @pytest.mark.proof
 def test_a_broken_broker_is_found_out(name, method, numbers, monkeypatch):
@@ -97,6 +124,28 @@ def test_a_broken_broker_is_found_out(name, method, numbers, monkeypatch):
     assert {outcome.number: outcome.verdict for outcome in outcomes} == dict.fromkeys(numbers, "failed")
 
 
+@pytest.mark.proof
+def test_bars_that_come_before_their_close_are_found_out(monkeypatch):
+    monkeypatch.setattr("mnqcore.testing.broker.CASES", [case for case in CASES if case.number == "B28"])
+
+    @contextlib.asynccontextmanager
+    async def early(situation):
+        async with simulated(situation) as made:
+            bar = made.bar
+
+            async def begun():
+                delivered = await bar()
+                return attrs.evolve(delivered, time=delivered.bars.index[0].value + 1)
+
+            made.bar = begun
+            yield made
+
+    (found,) = check_broker(early)
+
+    assert found.verdict == "failed"
+    assert "the clock is not before" in found.why
+
+
 def test_what_a_bench_cannot_bring_about_is_not_offered(monkeypatch):
     monkeypatch.setattr("mnqcore.testing.broker.CASES", CASES[:1])
 
@@ -106,3 +155,29 @@ def test_what_a_bench_cannot_bring_about_is_not_offered(monkeypatch):
         yield
 
     assert [(outcome.verdict, outcome.why) for outcome in check_broker(nowhere)] == [("not offered", "no market")]
+
+
+def test_a_broker_none_of_whose_cases_ran_has_not_passed_them():
+    @contextlib.asynccontextmanager
+    async def nowhere(situation):
+        raise NotOffered("no market")
+        yield
+
+    subject = of_class("broker", Broken, make=nowhere)
+    (found,) = [result for result in report(subject).results if result.check == "cases of the port"]
+
+    assert (found.verdict, found.reason) == ("skip", "the bench offers no case: no market")
+
+
+def test_a_bench_that_delivers_no_bar_does_not_keep_the_cases_waiting():
+    class Blind:
+        broker = type("Streaming", (), {"stream": lambda self, request: None})()
+
+        async def bar(self):
+            return None
+
+    scene = Scene(Blind())
+    for case in CASES:
+        if case.number in ("B28", "B29", "B30"):
+            with pytest.raises(NotOffered, match="delivers no bar"):
+                asyncio.run(case.run(scene))

@@ -150,6 +150,27 @@ def test_the_report_says_what_where_and_what_it_most_likely_is(tmp_path, capsys)
     assert shown.isascii()
 
 
+def test_what_a_plugin_prints_is_no_part_of_the_document(tmp_path, capsys):
+    loud = PEEK.replace("def compute(self, view):", "def compute(self, view):\n            print('computing')")
+    assert loud != PEEK
+
+    main(["-p", written(tmp_path, loud), "--format", "json", "plugins", "check", "peek", "--column", "delta"])
+
+    out, err = capsys.readouterr()
+    assert json.loads(out)["schema"] == "mnq.plugins.check/1"
+    assert "computing" in err
+
+
+def test_a_plugin_that_hangs_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MNQ_PLUGIN_SECONDS", "1")
+    hangs = PEEK.replace("def compute(self, view):", "def compute(self, view):\n            while True: pass")
+
+    code = main(["-p", written(tmp_path, hangs), "plugins", "check", "peek", "--column", "delta"])
+
+    assert code == 4
+    assert "peek" in capsys.readouterr().err
+
+
 def test_a_column_that_the_bars_do_not_have_is_asked_for(tmp_path, capsys):
     assert main(["-p", written(tmp_path, PEEK), "plugins", "check", "peek"]) == 1
 
