@@ -24,6 +24,7 @@ from mnqcore.market.instruments import Instrument
 from mnqcore.plugins.provenance import sha256_of_file
 from mnqcore.strategy import reading
 from mnqcore.tape.calls import asked
+from mnqcore.tape.naming import broken
 from mnqcore.tape.scaler import Scaler
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def load(folder: Path, plugins: Plugins) -> Model:
 def _write(folder: Path, model: Model) -> None:
     asked(model.agent, "save", model.learner.save, folder)
     if taken := sorted(path.name for path in folder.iterdir() if path.name in _OWN):
-        raise DataError(f"agent '{model.agent.use}' wrote {taken[0]}, which is a file of mnq's own", where=str(folder))
+        raise broken(model.agent, f"it wrote {taken[0]}, which is a file of mnq's own", "take another name")
     files.write_json(folder / "scaler.json", model.scaler.to_json())
     files.write_json(folder / "probe.json", probe.probe(model))
     facts = attrs.asdict(model.facts)
@@ -95,21 +96,24 @@ def _write(folder: Path, model: Model) -> None:
         name: {"instrument": attrs.asdict(instrument), **attrs.asdict(known)}
         for name, (instrument, known) in model.feeds.items()
     }
-    files.seal(
-        folder,
-        {
-            "schema": SCHEMA,
-            "facts": facts,
-            "instrument": attrs.asdict(model.instrument),
-            "lookback": model.spec.observation.lookback,
-            "names": list(model.spec.observation.names),
-            "features": {name: choices.described(choice) for name, choice in model.features.items()},
-            "extractor": choices.described(model.extractor),
-            "agent": choices.described(model.agent),
-            "versions": dict(model.versions),
-            **({"feeds": feeds} if feeds else {}),
-        },
-    )
+    document = {
+        "schema": SCHEMA,
+        "facts": facts,
+        "instrument": attrs.asdict(model.instrument),
+        "lookback": model.spec.observation.lookback,
+        "names": list(model.spec.observation.names),
+        "features": {name: choices.described(choice) for name, choice in model.features.items()},
+        "extractor": choices.described(model.extractor),
+        "agent": choices.described(model.agent),
+        "versions": dict(model.versions),
+        **({"feeds": feeds} if feeds else {}),
+    }
+    try:
+        files.seal(folder, document)
+    except DataError as error:
+        raise broken(
+            model.agent, f"what it has saved is refused: {error.what}", "save .safetensors and .json"
+        ) from error
 
 
 def _read(folder: Path, manifest: dict[str, Any], plugins: Plugins) -> tuple[Model, list[str]]:

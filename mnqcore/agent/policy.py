@@ -165,18 +165,30 @@ def named_class(name: str) -> Any:
 
 def _width(network: torch.nn.Module, spec: ModelSpec) -> int:
     """Return the width of a network's answer, seen on two windows of zeros to be a row of numbers for each."""
+    owner = type(spec.extractor)
+    if not isinstance(network, torch.nn.Module):
+        raise PluginError(
+            f"an extractor broke its contract: build returned {type(network).__name__}",
+            who=f"{owner.__module__}.{owner.__qualname__}",
+            next="return a torch.nn.Module",
+        )
     training = network.training
     network.eval()
     with torch.no_grad():
         found = network(torch.zeros(2, spec.observation.lookback, spec.observation.n_features))
     network.train(training)
     shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-    if len(shape) != 2 or shape[0] != 2 or not torch.isfinite(found).all():
-        owner = type(spec.extractor)
+    wrong = ""
+    if len(shape) != 2 or shape[0] != 2:
+        wrong = f"{shape} for two windows"
+    elif found.dtype != torch.float32:
+        wrong = str(found.dtype).removeprefix("torch.")
+    elif not torch.isfinite(found).all():
+        wrong = "what is no number"
+    if wrong:
         raise PluginError(
-            "an extractor broke its contract: its network returned "
-            + ("what is no number" if len(shape) == 2 and shape[0] == 2 else f"{shape} for two windows"),
+            f"an extractor broke its contract: its network returned {wrong}",
             who=f"{owner.__module__}.{owner.__qualname__}",
-            next="return (batch, width), finite",
+            next="return float32 (batch, width), finite",
         )
     return int(shape[1])

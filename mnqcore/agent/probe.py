@@ -25,6 +25,7 @@ from mnqcore.agent.files import plain
 from mnqcore.api.values import Action
 from mnqcore.errors import DataError, PluginError
 from mnqcore.tape.calls import asked, features
+from mnqcore.tape.naming import broken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -210,14 +211,16 @@ def _actions(model: Model, scaled: NDArray[np.float32]) -> dict[str, Fingerprint
     parts = []
     for part in _windows(model, scaled):
         observation = {"market_features": part, "position_info": np.tile(_FLAT, (len(part), 1))}
-        parts.append(np.asarray(asked(model.agent, "act", model.learner.act, observation)))
+        acted = np.asarray(asked(model.agent, "act", model.learner.act, observation))
+        if acted.shape != (len(part),):
+            raise broken(
+                model.agent, f"act returned shape {acted.shape} for {len(part)} rows", "return one action a row"
+            )
+        parts.append(acted)
     actions = np.concatenate(parts)
-    if actions.shape != (len(_ENCODED),) or not np.isin(actions, list(Action)).all():
-        raise PluginError(
-            f"agent '{model.agent.use}' broke its contract: act returned {ascii(actions.tolist())[:60]}",
-            who=f"{model.agent.distribution} {model.agent.version}",
-            next="return one of 0, 1, 2 or 3 a row",
-        )
+    if not np.isin(actions, list(Action)).all():
+        odd = actions[~np.isin(actions, list(Action))][0]
+        raise broken(model.agent, f"act returned {ascii(odd)[:60]}", "return one of 0, 1, 2 or 3 a row")
     return {"actions": Fingerprint.of(actions.astype(np.float64), _KEPT)}
 
 

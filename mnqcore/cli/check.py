@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from mnqcore.cli.table import columns
+from mnqcore.cli.table import columns, filled
 
 if TYPE_CHECKING:
     from mnqcore.cli.context import Context
@@ -26,7 +26,7 @@ def check(ctx: click.Context, file: str, name: str | None, lookahead: bool) -> N
     With --lookahead the bars are read, and every piece, the account, the scaler and the environment are seen to stay
     as they are when later bars change, at many more places than in a run.
 
-    Exit code 3 if there is an error, 1 if something knows the future.
+    Exit code 3 if there is an error, 1 if something knows the future, or is not warm when it says so.
     """
     from mnqcore import strategy
 
@@ -72,7 +72,8 @@ def _looked_screen(one: Looked) -> list[str]:
         f"look-ahead   {one.strategy}: {one.bars:,} bars, {one.places} places, {', '.join((*one.pieces, 'the whole'))}"
     )
     if not one.found:
-        return [f"{head}: none"]
+        skipped = filled("", [f"not looked at: scaler and environment ({one.skipped})"]) if one.skipped else []
+        return [f"{head}: none", *skipped]
     return [head, *(line for peek in one.found for line in _peek_lines(peek))]
 
 
@@ -107,7 +108,7 @@ def _record(one: Strategy) -> dict[str, Any]:
 def _looked_record(one: Looked) -> dict[str, Any]:
     from mnqcore.stages.closely import as_record
 
-    known = {name: getattr(one, name) for name in ("strategy", "bars", "places", "pieces")}
+    known = {name: getattr(one, name) for name in ("strategy", "bars", "places", "pieces", "skipped")}
     return {**known, "found": list(map(as_record, one.found))}
 
 

@@ -54,7 +54,7 @@ def _settings(run: Run) -> dict[str, str]:
     import tomli
 
     manifest = run.manifest
-    found = {"data sha": manifest["data"]["data_sha256"][:8]}
+    found = {"data sha": manifest["data"].get("data_sha256", "-")[:8]}  # a session keeps its bars in the journal
     found |= {f"{name} version": text for name, text in manifest["versions"].items()}
     document = tomli.loads(run.resolved)
     for table in (*document["strategy"].values(), {"instrument": document.get("instrument", {})}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,9 @@ def init(context: Context, folder: str, template: str) -> None:
     }
     write_into(place, files)
     names = [(place / name).as_posix() + ("/" if name.endswith("/") else "") for name in files]
-    run = f"mnq run {file}{stage}" if place == Path() else f"cd {place.as_posix()} && mnq run {file}{stage}"
+    run = (
+        f"mnq run {file}{stage}" if place == Path() else f"cd {shlex.quote(place.as_posix())} && mnq run {file}{stage}"
+    )
     if context.format == "json":
         context.print_json("mnq.init/1", {"files": names, "next": run})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -57,7 +58,7 @@ def new(context: Context, kind: str, name: str, place: str, no_install: bool, te
         context,
         [package / file for file in files],
         "" if no_install else f"mnq-{name} 0.1.0, editable",
-        f"mnq plugins install -e {package}" if no_install else next_,
+        _install_editable(package) if no_install else next_,
     )
 
 
@@ -112,12 +113,17 @@ def _install(package: Path) -> None:
         raise PluginError(
             f"{package} is written, but pip could not install it",
             found=telling[-1],
-            next=f"mnq plugins install -e {package}, or: mnq -p {next(iter(package.glob('*.py')))} COMMAND",
+            next=f"{_install_editable(package)}, or: mnq -p {shlex.quote(str(next(package.glob('*.py'))))} COMMAND",
         )
 
 
+def _install_editable(package: Path) -> str:
+    """Return the command that installs a package so that what is changed in it counts at once."""
+    return f"mnq plugins install -e {shlex.quote(str(package))}"
+
+
 def _run_of(file: Path, template: str) -> str:
-    return f"mnq run {file}{' --stage train,backtest' if template == 'learn' else ''}"
+    return f"mnq run {shlex.quote(str(file))}{' --stage train,backtest' if template == 'learn' else ''}"
 
 
 def _tell(context: Context, files: Sequence[Path], installed: str, next_: str) -> None:

@@ -50,7 +50,7 @@ def list_all(context: Context) -> None:
 @click.pass_obj
 def show(context: Context, name: str, trades: bool, by: str | None, form: str | None) -> None:
     """Show a run's figures, or its trades."""
-    from mnqcore.cli import screen
+    from mnqcore.cli import screen, session_report
     from mnqcore.cli import trades as ledger
     from mnqcore.runs import open_run
 
@@ -66,6 +66,8 @@ def show(context: Context, name: str, trades: bool, by: str | None, form: str | 
     context.format = "json" if chosen == "json" else "table"
     if by:
         ledger.show_by(context, run, by)
+    elif "session" in run.metrics:
+        session_report.show_kept(context, run)
     else:
         screen.show_run(context, run, run.metrics)
 

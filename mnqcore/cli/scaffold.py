@@ -95,4 +95,4 @@ def _write(path: Path, text: str) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> MnqError:
-    return MnqError(f"cannot write {folder}", found=error.strerror or str(error), next="--dir DIR takes another place")
+    return MnqError(f"cannot write {folder}", found=error.strerror or str(error), next="name another place")

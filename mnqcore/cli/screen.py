@@ -42,6 +42,11 @@ def show_run(context: Context, run: Run, metrics: Document) -> None:
     click.echo(f"next     mnq runs show {path} --trades")
 
 
+def trade_lines(metrics: Document, manifest: Document) -> list[str]:
+    """Return the lines on trades and exits, which a backtest and a session have in common."""
+    return [*_trades(metrics, manifest), *_ended(metrics)]
+
+
 def repeat(manifest: Document) -> list[str]:
     """Return what a paper must say for others to repeat the run: versions, hashes, seed."""
     files = {
@@ -209,7 +214,7 @@ def _trades(metrics: Document, manifest: Document) -> list[str]:
                 f"costs {fixed(costs['ticks_per_trade'], 1)} ticks a contract",
                 f"profit factor {fixed(trades['profit_factor'])}",
                 f"longest losing run {trades['longest_losing_run']}",
-                f"in the market {percent(metrics['time_in_market'])}",
+                *([] if metrics["time_in_market"] is None else [f"in the market {percent(metrics['time_in_market'])}"]),
                 f"first {trades['first_day']}, last {trades['last_day']}",
             ],
         ),
@@ -226,15 +231,20 @@ def _rungs(costs: Document) -> dict[str, float]:
 
 def _exits(metrics: Document, manifest: Document) -> list[str]:
     counts, denied = metrics["counts"], metrics["denied"]
-    exits = [f"{reason} {part['trades']} {part['net']:+,.2f}" for reason, part in metrics["by_reason"].items()]
-    exits.append(f"sum {metrics['trades']['net']:+,.2f}")
-    sides = [f"{side} {part['trades']} {part['net']:+,.2f}" for side, part in metrics["by_side"].items()]
     refused = [f"{reason} {count}" for reason, count in denied.items() if count]
     total = f"entries {sum(denied.values())}: {', '.join(refused)}" if refused else "entries none"
     noted = {"days latched": "latched_days", "sizes cut": "cut", "actions without effect": "idle"}
     more = [f"{label} {counts[key]:,}" for label, key in noted.items() if counts[key]]
-    done = [*filled("exits", exits), *filled("sides", sides)] if metrics["by_reason"] else []
-    return [*done, *filled("denied", [total, *more]), *_worst(metrics), ""]
+    return [*_ended(metrics), *filled("denied", [total, *more]), *_worst(metrics), ""]
+
+
+def _ended(metrics: Document) -> list[str]:
+    """Say what trades ended by, and on which side they were."""
+    if not metrics["by_reason"]:
+        return []
+    exits = [f"{reason} {part['trades']} {part['net']:+,.2f}" for reason, part in metrics["by_reason"].items()]
+    sides = [f"{side} {part['trades']} {part['net']:+,.2f}" for side, part in metrics["by_side"].items()]
+    return [*filled("exits", [*exits, f"sum {metrics['trades']['net']:+,.2f}"]), *filled("sides", sides)]
 
 
 def _worst(metrics: Document) -> list[str]:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnqcore.cli.journal_text import visible
-from mnqcore.cli.screen import SYNTHETIC
-from mnqcore.cli.table import dollars, filled
+from mnqcore.cli.screen import SYNTHETIC, trade_lines
+from mnqcore.cli.table import dollars, filled, fixed, percent
 
 if TYPE_CHECKING:
     from mnqcore.cli.context import Context
+    from mnqcore.runs import Run
     from mnqcore.stages.trade import Traded
 
     Document = dict[str, Any]
 
-SCHEMA = "mnq.session/1"
+SCHEMA, KEPT = "mnq.session/1", "mnq.session-run/1"
 
 
 def show(context: Context, found: Traded, code: int) -> None:
@@ -57,6 +58,52 @@ def lines(found: Traded) -> list[str]:
         ),
         *([SYNTHETIC] if status["synthetic"] else []),
         *filled("ended" if found.run else "stopped", [found.why, f"state {found.state}"]),
+        *_counted(report),
+        *filled("left", _left(found, guard)),
+        *_on(found),
+    ]
+
+
+def show_kept(context: Context, run: Run) -> None:
+    """Print a session that has ended, from its run."""
+    from mnqcore.stages.reports import whole
+    from mnqcore.trading.journal import FILE, Journal
+
+    metrics, manifest = run.metrics, run.manifest
+    with Journal.read(run.path / FILE) as journal:
+        report, account = whole(journal), journal.header.account
+    if context.format == "json":
+        facts = {"run": str(run.path), "synthetic": manifest["data"]["synthetic"], "account": account}
+        context.print_json(KEPT, {**facts, "report": report, "metrics": metrics, "manifest": manifest})
+        return
+    found, span = metrics["session"], f"{metrics['first_day']} .. {metrics['last_day']}"
+    cells = [f"{found['mode'].upper()} {account}", span, f"{found['bars']:,} bars"]
+    path = _near(run.path)
+    shown = [
+        *filled(metrics["strategy"], cells),
+        *([SYNTHETIC] if manifest["data"]["synthetic"] else []),
+        *filled("ended", [found["ended"], f"state {found['state']}"]),
+        *_counted(report),
+        "",
+        *filled("equity", _equity(metrics)),
+        *trade_lines(metrics, manifest),
+        *filled("run", [path]),
+        f"next     mnq parity {path}",
+    ]
+    click.echo("\n".join(visible(line) for line in shown))
+
+
+def _equity(metrics: Document) -> list[str]:
+    depth = f"deepest drawdown {dollars(-metrics['max_drawdown'])}"
+    return [
+        f"net {dollars(metrics['net_profit'])}", f"return {percent(metrics['total_return'])}", depth,
+        f"Sharpe {fixed(metrics['sharpe'])}", f"{metrics['days']} trading days",
+    ]  # fmt: skip
+
+
+def _counted(report: Document) -> list[str]:
+    """Return what is counted of a session."""
+    return [
         *filled(
             "trades",
             [
@@ -86,8 +133,6 @@ def lines(found: Traded) -> list[str]:
                 f"commands: {report['commands'] or 'none'}",
             ],
         ),
-        *filled("left", _left(found, guard)),
-        *_on(found),
     ]
 
 

@@ -25,7 +25,10 @@ def reason(error: BaseException) -> str:
         return str(error)
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
-    text = str(error).strip().splitlines()
+    try:
+        text = str(error).strip().splitlines()
+    except Exception:  # what a plugin raises may not even be able to say what it is
+        text = []
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 

@@ -146,5 +146,5 @@ def _raised(hook: str, source: Source, error: BaseException) -> PluginError:
         where=place(error, source.module, source.file) or source.module,
         why=reason(error),
         who=source.title,
-        next=f"mend it, or: -p no:{source.distribution}",
+        next="mend it, or leave out its -p" if source.file else f"mend it, or: -p no:{source.distribution}",
     )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PLACES = 40
 """Places, spread over the whole history, at which each piece is given another future."""
+_SHARES = (0.3, 0.6)
+"""Places, as shares of the history, after which all of it is another; the last bar is one more."""
 _TELLING = 6  # further bars about each place at which a piece says something new
 _BEFORE, _BEHIND = 600, 160  # bars about a place, beside twice the warm-up
 
@@ -45,13 +47,17 @@ class Peek:
 
 @attrs.frozen(kw_only=True)
 class Looked:
-    """What was looked at, and what was found: at most one of each piece, column and check."""
+    """What was looked at, and what was found: at most one of each piece, column and check.
+
+    `skipped`: why scaler and environment were not looked at; "" where they were, or the strategy has none.
+    """
 
     strategy: str
     bars: int
     places: int
     pieces: tuple[str, ...]
     found: tuple[Peek, ...]
+    skipped: str = ""
 
 
 def look_closely(strategy: Strategy, progress: Progress = lambda _part: None) -> Looked:
@@ -65,7 +71,7 @@ def look_closely(strategy: Strategy, progress: Progress = lambda _part: None) ->
         DataError: there are no usable bars.
         PluginError: a plugin raised, or broke its contract.
     """
-    from mnqcore.stages.lookahead import pieces
+    from mnqcore.stages.lookahead import owner_of, pieces
     from mnqcore.stages.prepare import read_feeds, read_market
     from mnqcore.stages.whole import of_whole
     from mnqcore.tape.feeds import beside
@@ -74,17 +80,26 @@ def look_closely(strategy: Strategy, progress: Progress = lambda _part: None) ->
     read = read_feeds(strategy)
     market = beside(strategy, read_market(strategy), read)
     views = {"": market.view, **{name: feed.view for name, feed in market.feeds.items()}}
-    found, asked = [], []
+    found, asked, skipped = [], [], ""
     for choice, compute in pieces(strategy):
         key = _key(strategy, choice)
         progress(key)
         asked.append(key)
-        owner = f"{choice.distribution} {choice.version}, {choice.cls.__module__}.{choice.cls.__qualname__}"
-        found += [_peek(market, finding, key, owner) for finding in _of_piece(choice, compute, views[choice.on])]
+        found += [
+            _peek(market, finding, key, owner_of(choice)) for finding in _of_piece(choice, compute, views[choice.on])
+        ]
     progress("the whole")
     if not found:  # else the same would be told again, without a name
-        found += [_peek(market, finding) for finding in of_whole(strategy, market.raw, read)]
-    return Looked(strategy=strategy.name, bars=len(market.tape), places=PLACES, pieces=tuple(asked), found=tuple(found))
+        findings, skipped = of_whole(strategy, market.raw, read)
+        found += [_peek(market, finding) for finding in findings]
+    return Looked(
+        strategy=strategy.name,
+        bars=len(market.tape),
+        places=PLACES,
+        pieces=tuple(asked),
+        found=tuple(found),
+        skipped=skipped,
+    )
 
 
 def _key(strategy: Strategy, choice: Choice) -> str:
@@ -110,13 +125,17 @@ def _peek(market: Market, finding: Finding, key: str = "", owner: str = "") -> P
 def _of_piece(choice: Choice, compute: Compute, view: MarketView) -> list[Finding]:
     """Return what is found of one piece; what writes to bars or draws lots is told, and not called a peeker."""
     from mnqcore import causality
+    from mnqcore.stages.lookahead import owner_of
 
-    warmup = int(getattr(choice.build(), "warmup", 0))
+    warmup = max(int(getattr(choice.build(), "warmup", 0)), 0)
     windows = list(_windows(view, warmup))
     first = windows[0][0]
     try:
         if found := causality.mutations(compute, first) or causality.strays(compute, first):
             return found
+        n = len(view.bars)
+        if found := causality.look_ahead(compute, view, at=[int(n * share) for share in _SHARES] + [n - 2]):
+            return found  # from so far ahead, perhaps, that no stretch would show it
         known: dict[tuple[str, str], Finding] = {}
         for window, at in windows:
             for finding in _of_window(compute, window, at):
@@ -129,7 +148,9 @@ def _of_piece(choice: Choice, compute: Compute, view: MarketView) -> list[Findin
                     known[finding.check, finding.column] = finding
         return list(known.values())
     except DataError as error:  # another number of rows or columns where the bars are others
-        raise PluginError(f"{choice.kind} '{choice.use}' broke its contract: {error.what}", **error.facts) from error
+        raise PluginError(
+            f"{choice.kind} '{choice.use}' broke its contract: {error.what}", who=owner_of(choice), **error.facts
+        ) from error
 
 
 def _of_window(compute: Compute, window: MarketView, at: int) -> list[Finding]:

@@ -50,7 +50,7 @@ def figures(prepared: Prepared, play: Play, out: Outcome, returns: Floats) -> di
         instrument=strategy.instrument,
         slippage_ticks=strategy.costs.slippage_ticks,
         position=_position(play.account, len(market.tape)),
-        hours=_hours(out.trades, strategy.instrument.timezone),
+        hours=hours(out.trades, strategy.instrument.timezone),
     )
     interval = risk.sharpe_interval(returns, per_year, seed=strategy.seed)
     return {
@@ -97,6 +97,8 @@ def reward(prepared: Prepared, play: Play) -> dict[str, Any] | None:
         step = lane.step(play.actions[lane.ledger["bar"]], prepared.tape.size_of)
         total += float(calls.rewards(judge, step)[0])
         steps += 1
+        if not np.isfinite(total):
+            raise judge.refuse(np.array([total]), step)
     return {"name": choice.use, "sum": total, "per_bar": total / steps, "steps": steps}
 
 
@@ -128,7 +130,8 @@ def _position(account: Account, bars: int) -> NDArray[np.int64]:
     return np.cumsum(change[:-1])
 
 
-def _hours(trades: pd.DataFrame, timezone: str) -> NDArray[np.int64]:
+def hours(trades: pd.DataFrame, timezone: str) -> NDArray[np.int64]:
+    """Return the hour of each trade's entry in a time zone, 0..23."""
     import numpy as np
     import pandas as pd
 

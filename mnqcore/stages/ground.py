@@ -99,9 +99,16 @@ def ground(prepared: Prepared) -> Ground:
     """Return what a learner stands on.
 
     Raises:
-        DataError: a feature never has a value, or lacks one in the middle.
+        DataError: a feature never has a value.
+        PluginError: one lacks a value in the middle; names the feature set.
     """
-    from mnqcore.tape.scaler import first_complete
+    from mnqcore.tape.naming import broken
+    from mnqcore.tape.scaler import Hole, first_complete
 
-    first = first_complete(prepared.tape.features, prepared.tape.excused) + prepared.strategy.lookback - 1
+    try:
+        first = first_complete(prepared.tape.features, prepared.tape.excused) + prepared.strategy.lookback - 1
+    except Hole as hole:
+        choice = prepared.strategy.features[hole.column.partition(".")[0]]
+        wrong = f"it has no value ({hole.facts['found']}) at a bar after its first ones"
+        raise broken(choice, wrong, hole.facts["next"]).placed(hole.facts["where"]) from hole
     return Ground(prepared=prepared, first=first)

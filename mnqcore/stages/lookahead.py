@@ -125,7 +125,7 @@ def _findings(choice: Choice, compute: Compute, sample: MarketView) -> list[Find
         return causality.look_ahead(compute, sample, at=[int(bars * _CUT), bars - 2], cut=cut)
     except DataError as error:  # another number of rows or columns where the bars are others
         raise PluginError(
-            f"{choice.kind} '{choice.use}' broke its contract: {error.what}", who=_owner(choice), **error.facts
+            f"{choice.kind} '{choice.use}' broke its contract: {error.what}", who=owner_of(choice), **error.facts
         ) from error
 
 
@@ -165,10 +165,11 @@ def _refused(choice: Choice, findings: list[Finding]) -> PluginError:
         f"{choice.kind} '{choice.use}' {fault}",
         where=f"bar {first.time:%Y-%m-%d %H:%M} UTC",
         found=f"of the bars looked at, {first.text}{more}",
-        who=_owner(choice),
+        who=owner_of(choice),
         next=remedy,
     )
 
 
-def _owner(choice: Choice) -> str:
+def owner_of(choice: Choice) -> str:
+    """Return distribution, version and class of a piece."""
     return f"{choice.distribution} {choice.version}, {choice.cls.__module__}.{choice.cls.__qualname__}"

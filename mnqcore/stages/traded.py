@@ -117,7 +117,7 @@ def _made(setup: Setup, memory: Memory, why: str, base: Path) -> Run:
         memory.journal.backup(draft.folder / memory.journal.path.name)
         _copy_beside(setup, draft.folder)
         kept = draft.keep(
-            metrics=_figures(setup, memory, why, columns, on),
+            metrics=_figures(setup, memory, why, trades, on),
             tables={"trades": trades, "equity": _series(on).to_frame()},
             manifest={**_manifest(setup, on, trades), "session": memory.journal.header.session},
         )
@@ -142,20 +142,22 @@ def _series(on: Course) -> pd.Series:
     return pd.Series(on.equity, index=on.times, name="equity")
 
 
-def _figures(setup: Setup, memory: Memory, why: str, columns: dict[str, Any], on: Course) -> dict[str, Any]:
+def _figures(setup: Setup, memory: Memory, why: str, trades: pd.DataFrame, on: Course) -> dict[str, Any]:
     from mnqcore.market.calendar import Calendar
     from mnqcore.metrics import summarise
     from mnqcore.rules import Denial
+    from mnqcore.stages.figures import hours
 
     strategy, journal = setup.strategy, memory.journal
     found = summarise(
-        columns,
+        trades,
         on.equity,
         on.days,
         initial_balance=strategy.costs.initial_balance,
         days_per_year=Calendar(strategy.instrument, rth=strategy.session.rth).days_per_year,
         instrument=strategy.instrument,
         slippage_ticks=strategy.costs.slippage_ticks,
+        hours=hours(trades, strategy.instrument.timezone),
     )
     denied = {reason.label: int(memory.books.denied[0][reason]) for reason in Denial if reason}
     return {

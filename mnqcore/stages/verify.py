@@ -53,13 +53,15 @@ def verify(run: Run, plugin_args: Sequence[str] = (), *, retrain: bool = False) 
         retrain: train again what the run has trained.
 
     Raises:
-        UsageError: there is nothing to train again.
+        UsageError: it is a session's, or there is nothing to train again.
         StrategyError, DataError, PluginError: it cannot be repeated here.
     """
     from mnqcore.plugins import load as load_plugins
     from mnqcore.strategy import load
 
     manifest, altered = run.manifest, run.altered()
+    if manifest.get("stage") == "trade":
+        raise UsageError("a session cannot be run again: it is proven", where=run.name, next=f"mnq parity {run.name}")
     plugins = load_plugins([*map(str, run.plugin_files), *plugin_args])
     strategy = load(run.path / "resolved.toml", None, plugins)
     if strategy.learns:

@@ -34,8 +34,8 @@ _PLACES = (0.35, 0.6, 0.85)
 _SEED = 5
 
 
-def of_whole(strategy: Strategy, raw: pd.DataFrame, read: Mapping[str, Feed]) -> list[Finding]:
-    """Return what changes before the bars that change, at most one finding a column.
+def of_whole(strategy: Strategy, raw: pd.DataFrame, read: Mapping[str, Feed]) -> tuple[list[Finding], str]:
+    """Return what changes before the bars that change, at most one finding a column, and why a part was not looked at.
 
     `check` of a finding is "look-ahead", of a column; "account", of the equity; "scaler", of a column's mean; or
     "environment", of a reward or an observation.
@@ -53,15 +53,19 @@ def of_whole(strategy: Strategy, raw: pd.DataFrame, read: Mapping[str, Feed]) ->
     raw = raw.iloc[-_MOST:]
     usual = _prepared(strategy, raw, read)
     if len(usual.market.tape) < _FEWEST:
-        return []
+        return [], f"{len(usual.market.tape)} bars are too few"
     generator = np.random.default_rng(_SEED)
     found = list(_of_columns(usual, raw, read, generator))
+    skipped = ""
     if strategy.learns:
-        found += _of_training(usual, raw, read, generator)
+        try:
+            found += _of_training(usual, raw, read, generator)
+        except DataError as error:  # the last bars are too few for its split, though all of them may do
+            skipped = error.what
     known: dict[str, Finding] = {}
     for finding in found:
         known.setdefault(finding.column, finding)
-    return list(known.values())
+    return list(known.values()), skipped
 
 
 def _prepared(strategy: Strategy, raw: pd.DataFrame, read: Mapping[str, Feed]) -> Prepared:
@@ -159,11 +163,8 @@ def _of_training(
     def altered(t: int) -> Ground:
         return ground(_prepared(usual.strategy, _another(raw, t, usual.strategy, generator), read))
 
-    try:
-        on = ground(usual)
-        fold = on.folds[0]
-    except DataError:  # too few bars in the sample: a run would say so
-        return
+    on = ground(usual)
+    fold = on.folds[0]
     scaler, first, last = on.scaler(fold), fold.train.first, fold.train.last
     yield from _of_scaler(usual.market, scaler, altered(last).scaler(fold), last)
     for t in [first + int((last - first) * share) for share in _PLACES]:

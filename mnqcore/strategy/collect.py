@@ -56,7 +56,7 @@ class Collector:
         """Return an instance of a class from plain values, or None with its findings; `owner` is how they call it."""
         try:
             return reading.read(cls, values, omit=omit)
-        except Exception as error:  # cattrs' tree of errors, or anything that a plugin's own check raises
+        except (Exception, SystemExit) as error:  # cattrs' tree of errors, or anything that a plugin's own check raises
             for fault in reading.faults(error, cls, omit=omit):
                 self._fault(fault, node, owner)
             return None

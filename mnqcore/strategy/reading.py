@@ -74,7 +74,7 @@ def _structure(cls: type, omit: frozenset[str]) -> Reader:
     return structure
 
 
-def faults(error: Exception, cls: type, keys: Path = (), omit: frozenset[str] = frozenset()) -> Iterator[Fault]:
+def faults(error: BaseException, cls: type, keys: Path = (), omit: frozenset[str] = frozenset()) -> Iterator[Fault]:
     """Yield every fault in what `read(cls, ..., omit=omit)` raised; `keys` lead to the table that it read."""
     known = {name: parameter for name, parameter in parameters(cls).items() if name not in omit}
     if not isinstance(error, ClassValidationError):
@@ -244,7 +244,7 @@ def _commission(value: Any) -> Commission:
     return Commission(per_contract=reader(Commission, known)(value, float))
 
 
-def _leaf(error: Exception, keys: Path, parameter: Parameter | None = None) -> Iterator[Fault]:
+def _leaf(error: BaseException, keys: Path, parameter: Parameter | None = None) -> Iterator[Fault]:
     if isinstance(error, ClassValidationError):
         yield from faults(error, Commission, keys)  # the only table within a table
     elif isinstance(error, IterableValidationError):

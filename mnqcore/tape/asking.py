@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnqcore.errors import MnqError
+from mnqcore.errors import DataError, MnqError
 from mnqcore.tape.mutation import copied, rewritten
 from mnqcore.tape.naming import at_bar, broken, call_of, raised
 
@@ -21,7 +21,9 @@ def asked(choice: Choice, method: str, call: Callable[..., Any], *args: Any) -> 
     watched.begin()
     try:
         return call(*args)
-    except MnqError:
+    except MnqError as error:
+        if isinstance(error, DataError) and choice.kind != "data":  # bars are the business of data sources alone
+            raise raised(choice, method, error) from error
         raise
     except (Exception, SystemExit) as error:
         raise raised(choice, method, error) from error

@@ -187,7 +187,7 @@ class Judge:
             raise raised(self.choice, "__call__", error).placed(_at(step)) from error
         finally:
             self._call.end()
-        return given if type(given) is np.ndarray and given.dtype == np.float64 else self._numbers(given)
+        return given if type(given) is np.ndarray and given.dtype == np.float64 else self._numbers(given, step)
 
     def refuse(self, rewards: Any, step: Step) -> PluginError:
         """Return the error that these rewards are not one finite number an account; it names the first that is none."""
@@ -198,11 +198,12 @@ class Judge:
         lane = int(np.flatnonzero(~np.isfinite(found))[0])
         return broken(self.choice, f"returned {found[lane]}", "return finite numbers").placed(_at(step, lane))
 
-    def _numbers(self, given: Any) -> NDArray[np.float64]:
+    def _numbers(self, given: Any, step: Step) -> NDArray[np.float64]:
         try:
             return np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise broken(self.choice, f"returned {type(given).__name__}", "return one float64 an account") from error
+            found = broken(self.choice, f"returned {type(given).__name__}", "return one float64 an account")
+            raise found.placed(_at(step)) from error
 
 
 def rewards(judge: Judge, step: Step) -> NDArray[np.float64]:

@@ -84,7 +84,7 @@ def answering(method: str, *choices: Choice | None) -> Iterator[None]:
     except PluginError as error:
         _introduce(error, at_work)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         notes = getattr(error, "__notes__", [])
         depths = [depth(error, choice.cls.__module__) for choice in at_work]
         if ANOTHERS in notes or max(depths, default=-1) < 0:

@@ -102,6 +102,12 @@ class Scaler:
         )
 
 
+class Hole(DataError):
+    """A feature lacks a value in the midst; `column` names it."""
+
+    column: str = ""
+
+
 def first_complete(features: pd.DataFrame, excused: NDArray[np.bool_] | None = None) -> int:
     """Return the first bar from which every column is finite; what lies before is history that cannot be seen whole.
 
@@ -110,7 +116,8 @@ def first_complete(features: pd.DataFrame, excused: NDArray[np.bool_] | None = N
         excused: bool (bars,), later bars that may lack a value: those of a feed are missing; None excuses none.
 
     Raises:
-        DataError: a column never has a value, or lacks one after that bar; names the column and the bar's time.
+        DataError: a column never has a value.
+        Hole: one lacks a value after that bar; names the column and the bar's time.
     """
     finite = np.isfinite(features.to_numpy(np.float64))
     never = np.flatnonzero(~finite.any(axis=0))
@@ -127,12 +134,14 @@ def first_complete(features: pd.DataFrame, excused: NDArray[np.bool_] | None = N
     holes = np.argwhere(~finite[first:])
     if len(holes):
         bar, column = first + int(holes[0][0]), int(holes[0][1])
-        raise DataError(
+        hole = Hole(
             "a feature has no value at a bar after its first ones",
             where=f"{features.columns[column]} of the bar at {features.index[bar]}",
             found=str(features.iat[bar, column]),
             next="mend the feature set: only bars at the start may be without a value",
         )
+        hole.column = str(features.columns[column])
+        raise hole
     return first
 
 
