@@ -338,7 +338,7 @@ class TestSave:
         (tmp_path / "p").mkdir()
         plugins = plugins_of(tmp_path / "p", ('"learnt.json"', f'"{name}"'))
 
-        with pytest.raises(DataError, match=f"{name} of the model is refused"):
+        with pytest.raises(PluginError, match=f"{name} of the model is refused"):
             artifact.save(tmp_path / "model", made(plugins, agent="threshold"))
 
         assert not (tmp_path / "model").exists()
@@ -347,7 +347,7 @@ class TestSave:
         (tmp_path / "p").mkdir()
         plugins = plugins_of(tmp_path / "p", ('"learnt.json"', '"scaler.json"'))
 
-        with pytest.raises(DataError, match=r"scaler\.json, which is a file of mnq's own"):
+        with pytest.raises(PluginError, match=r"scaler\.json, which is a file of mnq's own"):
             artifact.save(tmp_path / "model", made(plugins, agent="threshold"))
 
     def test_a_place_that_cannot_be_written_is_an_error_of_the_tree(self, saved, tmp_path):

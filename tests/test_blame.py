@@ -78,6 +78,7 @@ WRITES = {
 }
 NEGATIVE = "return view.bars[['low']].rename(columns={'low': 'stop'}) - 1e6"
 SOMETIMES = "return np.where(step.position != 0, np.nan, 0.0)"
+HOLED = "found = view.bars[['close']].pct_change()\nfound[view.bars.index.hour == 15] = np.nan\nreturn found"
 LOST = "return self.row(windows[:, -1]) if self.row(windows).sum() > 9 else self.lost"
 
 
@@ -151,6 +152,15 @@ def assert_usable(folder, facts):
         ("rewards", "reward", method("__call__(self, step)", "return step.equity * np.nan"), "returned nan", BAR),
         ("rewards", "reward", method("__call__(self, step)", "return np.ones(3)"), "shape (3,) for 1 accounts", BAR),
         ("rewards", "reward", method("__call__(self, step)", "step.equity[0] = 0"), "read-only", BAR),
+        ("rewards", "reward", method("__call__(self, step)", "return 'much'"), "returned str", BAR),
+        ("rewards", "reward", method("__call__(self, step)", "return step.equity * 1e303"), "returned inf", BAR),
+        (
+            "feature_sets",
+            "features.f",
+            method("compute(self, view)", "from mnqcore import DataError\nraise DataError('no')"),
+            "raised DataError: no",
+            None,
+        ),
         ("agents", "agent", method("signals(self, view)", "return np.full(len(view.bars), 7)"), "signal 7", BAR),
         ("brackets", "bracket", method("levels(self, view)", NEGATIVE), "stop is -", BAR),
         (
@@ -201,6 +211,20 @@ def test_a_rules_run_names_the_plugin_and_the_bar(hook, key, body, what, where, 
         ),
         ("agents", "agent", learner(train="raise OSError('no disk')"), "raised OSError: no disk", None),
         ("agents", "agent", learner(save="raise KeyError('w')"), "raised KeyError", None),
+        ("agents", "agent", learner(train="raise SystemExit(0)"), "raised SystemExit", None),
+        ("agents", "agent", learner(save="(folder / 'w.pkl').write_bytes(b'')"), "w.pkl of the model is refused", None),
+        ("agents", "agent", learner(act="return None"), "act returned shape () for", None),
+        ("extractors", "extractor", extractor(build="raise SystemExit(0)"), "raised SystemExit", None),
+        ("extractors", "extractor", extractor("raise SystemExit(0)"), "raised SystemExit", None),
+        ("extractors", "extractor", extractor(f"{LAST}.double()"), "its network returned float64", None),
+        ("extractors", "extractor", method("build(self, spec)", "return 3"), "build returned int", None),
+        (
+            "feature_sets",
+            "features.f",
+            method("compute(self, view)", HOLED),
+            "it has no value (nan) at a bar after its first ones",
+            None,
+        ),
         ("agents", "agent", learner(act=TURN.format("1 / 0")), "raised ZeroDivisionError", BAR),
         ("agents", "agent", learner(act=TURN.format("np.zeros(5)")), "broke its contract", BAR),
         ("extractors", "extractor", extractor(build="1 / 0"), "raised ZeroDivisionError", None),

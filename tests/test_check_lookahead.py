@@ -214,3 +214,43 @@ def test_an_environment_that_is_paid_by_what_comes_is_found(tmp_path, monkeypatc
     found = closely.look_closely(load_strategy(tmp_path / "s.toml", None, load(environ={}))).found
 
     assert [(peek.check, peek.column) for peek in found] == [("environment", "reward")]
+
+
+FAR = """
+    import numpy as np
+    import pandas as pd
+    from mnqcore import hookimpl, plugin
+
+    @plugin
+    class Far:
+        '''Buys what is dearer in a week and a half.'''
+        warmup = 0
+
+        def signals(self, view):
+            ahead = view.bars["close"].shift(-2500)
+            return pd.Series(np.where(ahead.isna(), 0, np.where(ahead > view.bars["close"], 1, 2)), view.bars.index)
+
+    @hookimpl
+    def register_agents(register):
+        register("far", Far)
+"""
+
+
+def test_what_knows_the_far_future_is_found(tmp_path, capsys):
+    (tmp_path / "far.py").write_text(textwrap.dedent(FAR))
+    text = RULE.replace('use = "sma-cross"', 'use = "far"')
+
+    assert check(tmp_path, text, "-p", str(tmp_path / "far.py")) == 1
+
+    assert "FAIL  look-ahead agent: signal changes" in capsys.readouterr().out
+
+
+def test_what_could_not_be_looked_at_is_said(tmp_path, capsys):
+    wide = 'split = { use = "holdout", embargo_bars = 1200 }'
+    text = LEARNER.replace("days = 30", "days = 90") + wide + "\n"
+
+    assert check(tmp_path, text) == 0
+
+    shown = capsys.readouterr().out
+    assert "not looked at: scaler and environment (" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines()[1:])

@@ -8,7 +8,7 @@ import pytest
 from mnqcore import Options, run
 from mnqcore.api.values import Action, Window
 from mnqcore.env.accounts import Accounts
-from mnqcore.errors import DataError, UsageError
+from mnqcore.errors import DataError, PluginError, UsageError
 from mnqcore.plugins import load
 from mnqcore.stages.ground import ground
 from mnqcore.stages.prepare import prepare
@@ -115,7 +115,7 @@ def test_a_hole_that_no_feed_explains_is_still_an_error(on):
     holed.iloc[bar, 0] = np.nan
     tape = attrs.evolve(on.prepared.tape, features=holed)
 
-    with pytest.raises(DataError, match="a feature has no value at a bar after its first ones"):
+    with pytest.raises(PluginError, match=r"broke its contract: it has no value \(nan\) at a bar after its first ones"):
         ground(attrs.evolve(on.prepared, tape=tape))
 
 

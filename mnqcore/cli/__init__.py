@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnqcore.errors import MnqError, PluginError, suggest
+from mnqcore.errors import MnqError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,8 +91,6 @@ def _run(arguments: Sequence[str]) -> int:
         return _interrupted(error)
     except BrokenPipeError:
         raise
-    except SystemExit as error:  # click's own way out is another: whoever leaves here is no part of mnq
-        return _report(PluginError(f"something that was called left the program: SystemExit({error.code!r})"))
     except Exception as error:
         if "--traceback" in arguments or os.environ.get("MNQ_RAISE"):
             sys.excepthook(type(error), error, error.__traceback__)

@@ -22,7 +22,7 @@ def asked(choice: Choice, method: str, call: Callable[..., Any], *args: Any) -> 
     try:
         return call(*args)
     except MnqError as error:
-        if isinstance(error, DataError) and choice.kind != "data":  # bars are the business of data sources alone
+        if isinstance(error, DataError) and choice.kind not in ("data", "agent"):  # who reads neither bars nor models
             raise raised(choice, method, error) from error
         raise
     except (Exception, SystemExit) as error:

@@ -7,6 +7,8 @@ import pytest
 from mnqcore import BarRequest, Calendar, MarketView
 from mnqcore.causality import check
 from mnqcore.market.instruments import catalogue
+from mnqcore.testing.market import Made
+from mnqcore.testing.market import view as market
 from mnqplugins.data.synthetic import Synthetic
 from mnqplugins.features.technical import Technical
 
@@ -38,6 +40,18 @@ def test_each_column_is_that_of_technical(column, view):
 
     assert own.isna().tolist() == other.isna().tolist()
     assert np.abs(own - other).iloc[settled:].max() <= 1e-6 * other.std()
+
+
+@pytest.mark.parametrize("column", ALL)
+def test_each_column_is_that_of_technical_behind_a_roll(column):
+    """Prices there are scaled: no whole ticks any more."""
+    rolled = market(Made(bars=3_000))
+    assert rolled.factor.nunique() > 1
+    ours = TaLib(columns=(column,))
+
+    own, other = ours.compute(rolled)[column], Technical(columns=(column,)).compute(rolled)[column]
+
+    assert np.abs(own - other).iloc[ours.warmup :].max() <= 1e-6 * other.std()
 
 
 def test_nothing_looks_ahead_and_the_warm_up_is_enough(view):
