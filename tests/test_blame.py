@@ -352,3 +352,13 @@ def test_what_only_its_input_makes_impossible_leaves_nothing(here):
         mnqcore.run("rule.toml", set={"data.use": "file", "data.path": "nowhere.csv"})
 
     assert not Path("runs").exists()
+
+
+def test_a_run_that_failed_is_known_as_one(here, capsys):
+    write("rewards", "def __call__(self, step):\n    return 1 / 0")
+    _, facts = refused(capsys, "rule.toml", "--set", "reward.use=bad")
+    left = Path(facts["kept"])
+
+    for name in (left, f"{left.parent.name}/{left.name}"):
+        assert main(["runs", "show", str(name)]) == 2
+        assert "this run has failed" in capsys.readouterr().err

@@ -86,6 +86,17 @@ def test_a_replay_is_shown_reported_and_kept(sitting, mnq):
         assert [one.data["day"] for one in journal.events(("report",))] == [day["day"] for day in days]
     assert not (sitting.place / FOLDER).exists()
     assert mnq("trade", "status")[0] == 2
+    code, shown, _ = mnq("runs", "show", run)
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith(("trades   ", "broker", "odd"))] == [
+        line for line in shown.splitlines() if line.startswith(("trades   ", "broker", "odd"))
+    ][:3]
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert mnq("runs", "show", run, "--by", "hour")[0] == 0
+    assert json.loads(mnq("--format", "json", "runs", "show", run)[1])["schema"] == "mnq.session-run/1"
+    code, _, err = mnq("runs", "verify", run)
+    assert (code, "mnq parity" in err) == (2, True)
+    assert mnq("runs", "compare", run, run)[0] == 0
 
 
 @pytest.mark.proof

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mnqcore.causality import check, warm_up
+from mnqcore.market.rolls import short
 from mnqplugins.features.clock import Clock
 from mnqplugins.features.returns import Returns
 from mnqplugins.features.technical import INDICATORS, Technical
@@ -67,7 +68,7 @@ def test_a_market_that_never_moves_still_gives_finite_values(features, view):
 
 @pytest.mark.parametrize("features", SETS, ids=lambda features: type(features).__name__)
 def test_nothing_depends_on_the_level_of_prices(features, view):
-    pd.testing.assert_frame_equal(features.compute(view), features.compute(scaled(view, 1.0123)), rtol=1e-9, atol=1e-9)
+    pd.testing.assert_frame_equal(features.compute(view), features.compute(scaled(view, 4.0)), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("features", SETS, ids=lambda features: type(features).__name__)
@@ -248,18 +249,19 @@ def test_vwap_needs_to_know_how_many_bars_a_day_has(make_view):
     assert len(Technical(columns=("rsi_14",)).compute(minutes)) == len(minutes.bars)
 
 
-@pytest.mark.parametrize("column", ["mfi_2", "mfi_14", "cci_2", "cci_20"])
-def test_equal_prices_stay_equal_behind_a_roll(column, make_view):
-    """There prices are no whole ticks any more, and what was equal differs by rounding."""
+@pytest.mark.parametrize("column", ["mfi_2", "mfi_14", "cci_2", "cci_20", "adx_14", "rsi_2"])
+def test_what_compares_prices_does_not_depend_on_the_rolls_before(column, make_view):
+    """Behind a roll prices are no whole ticks; what was equal is equal all the same."""
     view, features = make_view(days=12, volatility=0.0003), Technical(columns=(column,))
-    bars = view.bars.assign(**{name: (view.bars[name] / 2).round() * 2 for name in ("open", "high", "low", "close")})
-    coarse = attrs.evolve(view, bars=bars)
+    names = ["open", "high", "low", "close"]
+    raw = attrs.evolve(view, bars=view.bars.assign(**{name: (view.bars[name] / 25).round() * 25 for name in names}))
 
-    own, other = features.compute(coarse)[column], features.compute(scaled(coarse, 1.01237))[column]
+    own = features.compute(raw)[column]
+    others = [features.compute(scaled(raw, short(ratio)))[column] for ratio in (1.0123, 0.9871, 1.1)]
 
-    typical = (bars["high"] + bars["low"] + bars["close"]).diff()
-    assert (typical == 0).sum() > 50
-    assert np.abs(own - other).iloc[features.warmup :].max() <= 1e-6 * other.std()
+    assert ((raw.bars["high"] + raw.bars["low"] + raw.bars["close"]).diff() == 0).sum() > 50
+    for other in others:
+        assert np.abs(own - other).iloc[features.warmup :].max() <= 1e-6 * own.std()
 
 
 def test_returns_by_hand(view):

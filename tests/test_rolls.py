@@ -104,7 +104,7 @@ def test_the_lead_changes_at_the_first_bar_of_the_roll_day():
 def test_the_factor_scales_a_new_contract_by_the_last_common_bar_before_its_roll():
     joined = stitch(ROLL_WEEK, MNQ)
 
-    assert joined.factor.tolist() == [1.0, 1.0, 104 / 130, 104 / 130]
+    assert joined.factor.tolist() == pytest.approx([1.0, 1.0, 104 / 130, 104 / 130], rel=6e-8)
     assert joined.factor.index.equals(joined.bars.index)
 
 
@@ -131,7 +131,7 @@ def test_without_overlap_the_return_over_the_roll_is_0():
 
     joined = stitch(rows, MNQ)
 
-    assert (joined.bars["close"] * joined.factor).tolist() == [100.0, 100.0]
+    assert (joined.bars["close"] * joined.factor).tolist() == pytest.approx([100.0, 100.0], rel=6e-8)
     assert joined.rolls[0].overlap is False
     assert np.isnan(joined.carry_open[1])
 
@@ -147,7 +147,24 @@ def test_bars_that_are_joined_already_keep_their_roll_times():
 
     assert joined.bars["contract"].tolist() == ["MNQZ25", "MNQH26", "MNQH26"]
     assert [roll.time for roll in joined.rolls] == [rows.index[1]]
-    assert joined.factor.tolist() == [1.0, 100 / 110, 100 / 110]
+    assert joined.factor.tolist() == pytest.approx([1.0, 100 / 110, 100 / 110], rel=6e-8)
+
+
+@given(
+    ratio=st.floats(0.05, 20.0),
+    ticks=st.lists(st.integers(1, 200_000), min_size=6, max_size=6),
+    tick=st.sampled_from((0.25, 0.5, 1.0, 5.0)),
+)
+def test_prices_behind_a_roll_are_as_far_apart_as_they_were(ratio, ticks, tick):
+    first, *prices = (number * tick for number in ticks)
+    rows = frame(("2025-12-12 10:00", "MNQZ25", first * ratio), ("2025-12-15 10:00", "MNQH26", first))
+    factor = stitch(rows, MNQ).factor.iloc[1]
+    a, b, c, d, e = (price * factor for price in prices)
+    raw = prices
+
+    assert a - b == (raw[0] - raw[1]) * factor
+    assert (a - b == c - d) == (raw[0] - raw[1] == raw[2] - raw[3])
+    assert c + d + e == (raw[2] + raw[3] + raw[4]) * factor
 
 
 def test_bars_without_contracts_come_back_as_they_are():

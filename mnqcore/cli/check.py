@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -50,9 +52,11 @@ def check(ctx: click.Context, file: str, name: str | None, lookahead: bool) -> N
 
 
 def _looked(one: Strategy, *, quiet: bool) -> Looked:
+    from mnqcore.plugins.watch import watched
     from mnqcore.stages.closely import look_closely
 
-    return look_closely(one, lambda part: None if quiet else click.echo(f"{one.name}: {part}", err=True))
+    with contextlib.redirect_stdout(sys.stderr), watched():  # what a plugin prints is no result
+        return look_closely(one, lambda part: None if quiet else click.echo(f"{one.name}: {part}", err=True))
 
 
 def _screen(file: str, found: list[Strategy], looked: list[Looked]) -> list[str]:

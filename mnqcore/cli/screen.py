@@ -181,10 +181,9 @@ def _ratios(metrics: Document, manifest: Document) -> list[str]:
     limit, chance = manifest["settings"]["risk"]["max_loss"], metrics["chance_of_max_loss"]
     if chance is not None:
         lines.append(f"chance to lose {dollars(limit)} from a peak within a year: {percent(chance)} (resampled days)")
-    if metrics["ended_by_max_loss"]:
-        lines.append(
-            f"ENDED by the loss limit of {dollars(limit)} at {metrics['ended_by_max_loss'][:16].replace('T', ' ')} UTC"
-        )
+    if ended := metrics["ended_by_max_loss"]:
+        by = "ruin" if limit is None else f"the loss limit of {dollars(limit)}"
+        lines.append(f"ENDED by {by} at {ended[:16].replace('T', ' ')} UTC")
     if metrics["ruin_day"]:
         lines.append(f"RUIN on {metrics['ruin_day']}: equity was 0 or less")
     return [*lines, ""]

@@ -1,7 +1,9 @@
 """Which contract leads when, and how the bars of several contracts become one row a bar.
 
 Raw prices stay as they are: money is only ever made in them. `Stitched.factor` turns them into the view that plugins
-see, scaled forwards so that neither a roll nor a later bar changes a past row.
+see, scaled forwards so that neither a roll nor a later bar changes a past row. It has 24 binary digits: so a view price
+is exact where the tick is a binary fraction, as 0.25 is, and prices that were equal, or as far apart, still are.
+Formulas that compare them (ADX, MFI) would else depend on how often there was a roll before.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
+_DIGITS = 24
 _LETTERS = "FGHJKMNQUVXZ"
 """January to December, as exchanges name months."""
 _NUMBERED = re.compile(r"(?:.*\D)?(?P<year>(?:19|20)\d\d)-?(?P<month>0[1-9]|1[0-2])(?:-?\d\d)?$")
@@ -96,13 +99,19 @@ def stitch(bars: pd.DataFrame, calendar: Calendar) -> Stitched:
     for at in (np.flatnonzero(held[1:] != held[:-1]) + 1).tolist():
         old, new, row = int(held[at - 1]), int(held[at]), int(kept[at])
         ratio, overlap = rows.ratio(old, new, int(kept[at - 1]), row)
-        factors[at:] = factors[at - 1] * ratio
+        factors[at:] = short(factors[at - 1] * ratio)
         carry_open[at] = rows.next_open(old, row)
         rolls.append(
             Roll(time=chosen.index[at], old=rows.names[old], new=rows.names[new], ratio=ratio, overlap=overlap)
         )
     factor = pd.Series(factors, index=chosen.index, name="factor")
     return Stitched(bars=chosen, factor=factor, carry_open=carry_open, rolls=tuple(rolls))
+
+
+def short(factor: float) -> float:
+    """Return a factor in 24 binary digits, at most 6e-8 of it away."""
+    digits, exponent = np.frexp(factor)
+    return float(np.ldexp(np.rint(digits * 2**_DIGITS), exponent - _DIGITS))
 
 
 def _single(bars: pd.DataFrame) -> Stitched:

@@ -109,6 +109,9 @@ def open_run(path: str | Path, base: str | Path = "runs") -> Run:
     given = Path(path)
     if (given / "manifest.json").is_file():
         return Run(given.resolve())
+    for place in (given, Path(base) / given):
+        if (place / "error.json").is_file():
+            raise UsageError("this run has failed", where=place.as_posix(), next="error.json there says why")
     known = list_runs(base)
     for fits in (_is_named, _has_part):
         fitting = [run for run in known if fits(run, given.as_posix())]

@@ -107,7 +107,7 @@ def _vwap_dist(view: MarketView) -> Floats:
     import pandas as pd
 
     bars = view.bars
-    typical, _ = _typical(bars)
+    typical = (bars["high"] + bars["low"] + bars["close"]) / 3
     day = view.calendar.locate(pd.DatetimeIndex(bars.index)).day
     # Sums by group start from nothing each day: the library's own VWAP knows only midnight in UTC.
     sums = pd.DataFrame({"money": typical * bars["volume"], "volume": bars["volume"]}).groupby(day).cumsum()
@@ -118,15 +118,7 @@ def _vwap_dist(view: MarketView) -> Floats:
 def _cci(view: MarketView, period: int) -> pd.Series:
     bars = view.bars
     values: pd.Series = _library().cci(bars["high"], bars["low"], bars["close"], length=period, talib=False)
-    typical, same = _typical(bars)
-    window = typical.rolling(period)
-    return values.where(window.max() - window.min() > same, 0.0)  # else it is rounding over rounding
-
-
-def _typical(bars: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return (high + low + close) / 3, and the difference up to which two of them are the same."""
-    typical = (bars["high"] + bars["low"] + bars["close"]) / 3
-    return typical, 1e-9 * typical
+    return values
 
 
 def _roc(view: MarketView, period: int) -> pd.Series:
@@ -136,12 +128,10 @@ def _roc(view: MarketView, period: int) -> pd.Series:
 
 def _mfi(view: MarketView, period: int) -> pd.Series:
     bars = view.bars
-    typical, same = _typical(bars)
-    change, flow = typical.diff(), typical * bars["volume"]
-    # The library compares prices exactly: behind a roll, where they are scaled, equal ones differ by rounding.
-    up = flow.where(change > same, 0.0).rolling(period).sum()
-    down = flow.where(change < -same, 0.0).rolling(period).sum()
-    return 100.0 * up / (up + down).where(up + down > 0)
+    values: pd.Series = _library().mfi(
+        bars["high"], bars["low"], bars["close"], bars["volume"], length=period, talib=False
+    )
+    return values
 
 
 _COMPUTE: dict[str, Callable[..., pd.Series | Floats]] = {
