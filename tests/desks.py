@@ -357,6 +357,8 @@ class Rig:
         """What becomes of the next submission: taken, lost, late, refused."""
         self.lost_cancels = 0
         self.late = []
+        self.stays_stopped = True
+        """Whether each new beginning found itself stopped; a leaving that had come to its end is not remembered."""
         """(mono by which it arrives, bracket) of submissions under way."""
         self.fuse = None
         """Effects that are carried out before the process is killed."""
@@ -409,6 +411,7 @@ class Rig:
         self.journal.close()
         self._arrive(math.inf)
         self._open(Frail.open(self.folder / FILE))
+        self.stays_stopped = self.stays_stopped and (self.state is State.HALTED or self.memory.reducing)
         if self.up:
             self.ask("start")
 

@@ -244,7 +244,8 @@ class DeskMachine(RuleBasedStateMachine):
     def halted(self):
         if self.rig.restarts != self.restarts:
             self.restarts = self.rig.restarts
-            self.stopped = self.stopped and (self.rig.state is State.HALTED or self.rig.memory.reducing)
+            self.stopped = self.stopped and self.rig.stays_stopped
+            self.rig.stays_stopped = True
         for state, broken, bracket in self.rig.sent[self.looked :]:
             if any(order.role is Role.ENTRY for order in bracket.orders):
                 assert state is State.ACTIVE
