@@ -1,5 +1,6 @@
 """Sessions of a small strategy on the simulated broker, run in this process or in one that can be killed."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -124,9 +126,18 @@ def kill_at(process, journal, bars, patience=600.0):
 
 
 def leaving(journal):
-    """Return the refs of a journal's orders that are meant and not yet known to be sent."""
-    with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
-        events = db.execute("SELECT kind, data FROM events WHERE kind IN ('intent', 'sent') ORDER BY seq").fetchall()
+    """Return the refs of a journal's orders that are meant and not yet known to be sent.
+
+    Looked for in a copy, which is recovered: a writer that stands still while the disk takes its piece has not shown it
+    to other readers yet, but whoever opens the journal after its death finds it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, journal.name)
+        for tail in ("", "-wal"):
+            shutil.copyfile(f"{journal}{tail}", f"{copy}{tail}")
+        with contextlib.closing(sqlite3.connect(copy)) as db:
+            query = "SELECT kind, data FROM events WHERE kind IN ('intent', 'sent') ORDER BY seq"
+            events = db.execute(query).fetchall()
     meant = {json.loads(data)["ref"] for kind, data in events if kind == "intent"}
     return meant.difference(*(json.loads(data)["refs"] for kind, data in events if kind == "sent"))
 

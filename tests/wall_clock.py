@@ -100,34 +100,36 @@ class AtOnce:
         return [port.Execution(**one) for one in self._load()["executions"]]
 
     async def submit(self, bracket: Any) -> None:
-        """Take orders: market orders fill now, the others work."""
+        """Take orders, all of them or none: market orders fill now, the others work."""
+        book, now = self._load(), time.time_ns()
+        told: list[Any] = []
         for order in bracket.orders:
-            book, now = self._load(), time.time_ns()
             kept = {"ref": order.ref, "side": order.side, "contracts": order.contracts, "group": order.group,
                     "price": order.price, "role": order.role.value, "status": "working"}  # fmt: skip
             book["orders"][order.ref] = kept
-            self._events.put_nowait(port.Accepted(ref=order.ref, broker_id=order.ref, time=now))
-            self._save(book)
+            told.append(port.Accepted(ref=order.ref, broker_id=order.ref, time=now))
             if order.price is None:
-                self._fill(order, now)
+                told += self._filled(book, order, now)
             else:
-                self._events.put_nowait(port.Working(ref=order.ref, broker_id=order.ref, time=now))
+                told.append(port.Working(ref=order.ref, broker_id=order.ref, time=now))
+        self._save(book)
+        for event in told:
+            self._events.put_nowait(event)
 
-    def _fill(self, order: Any, now: int) -> None:
-        book = self._load()
+    def _filled(self, book: dict[str, Any], order: Any, now: int) -> list[Any]:
+        """Fill an order in the book; return what is told of it."""
         price = price_at(now // SECOND * SECOND - SECOND)
         execution = {"id": f"x{len(book['executions'])}", "ref": order.ref, "broker_id": order.ref, "contract": "",
                      "side": order.side, "contracts": order.contracts, "price": price, "time": now}  # fmt: skip
         book["executions"].append(execution)
         book["orders"][order.ref]["status"] = "filled"
         book["position"] += order.side * order.contracts
-        self._events.put_nowait(port.Filled(execution=port.Execution(**execution), time=now))
+        told: list[Any] = [port.Filled(execution=port.Execution(**execution), time=now)]
         for other in book["orders"].values():
             if other["group"] == order.group and order.group and other["status"] == "working":
                 other["status"] = "cancelled"
-                self._events.put_nowait(port.Cancelled(ref=other["ref"], time=now))
-        self._save(book)
-        self._events.put_nowait(port.Charged(execution=execution["id"], commission=700_000, time=now))
+                told.append(port.Cancelled(ref=other["ref"], time=now))
+        return [*told, port.Charged(execution=execution["id"], commission=700_000, time=now)]
 
     async def cancel(self, ref: str) -> None:
         """Cancel an order at work."""
