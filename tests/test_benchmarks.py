@@ -27,9 +27,8 @@ TRAININGS = {"ppo-attention": ">= 3.0x", "ppo-lstm": ">= 1.0x", "ppo-gru": ">= 1
 OF_PEERS = ("backtesting", "vectorbt", "single")
 
 
-@pytest.mark.parametrize(
-    "wanted", [QUICK, pytest.param(TRAININGS, marks=pytest.mark.proof)], ids=["quick", "trainings"]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("wanted", [QUICK, TRAININGS], ids=["quick", "trainings"])
 def test_every_row_is_printed_without_the_peers(wanted):
     chosen = [part for name in wanted for part in ("--only", name)]
     done = run("--no-peers", "--rounds", "1", "--bars", "3000", "--timesteps", "2048", "--traded", "300", *chosen)

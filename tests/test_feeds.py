@@ -432,7 +432,7 @@ OTHER = 'feeds.es = { instrument = "ES", data = { use = "synthetic", market = "t
 
 
 @pytest.mark.parametrize(("mode", "days"), [("replay", 6), ("paper", 2)])
-@pytest.mark.parametrize("more", ["", OTHER], ids=["made", "own"])
+@pytest.mark.parametrize("more", ["", pytest.param(OTHER, marks=pytest.mark.proof)], ids=["made", "own"])
 def test_a_session_with_feeds_is_its_backtest(tmp_path, mode, days, more):
     text = HOURS.replace('use = "flat"', 'use = "sma-cross", fast = 5, slow = 15')
     text += 'data = { use = "synthetic", market = "no-edge", days = 6, holes = 100.0 }\n' + more

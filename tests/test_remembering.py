@@ -73,7 +73,7 @@ def model(tmp_path_factory, plugin):
         return run(strategy_file(folder, TEXT), None, "train", plugins=plugins, runs_dir=folder / "runs").run.path
 
 
-@pytest.mark.parametrize("mode", ["replay", "paper"])
+@pytest.mark.parametrize("mode", ["replay", pytest.param("paper", marks=pytest.mark.proof)])
 def test_a_killed_session_remembers(model, plugin, tmp_path, mode):
     given = {"mode": mode, "text": TEXT, "model": model, "plugins": [plugin]}
     whole = session(tmp_path / "whole", "recalls", *BUSY, **given)

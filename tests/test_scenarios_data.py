@@ -89,6 +89,7 @@ def test_f47_a_clock_that_is_wrong_opens_nothing(rig):
     assert len(entries(rig)) == 1
 
 
+@pytest.mark.proof
 @forked
 def test_f50_after_a_sleep_nothing_is_decided_on_old_bars(maker):
     with room() as folder:
