@@ -84,7 +84,7 @@ def look_ahead(
     _need(view, 20)
     generator = np.random.default_rng(seed)
     whole = computed(compute, view)
-    found: dict[str, Finding] = {}
+    scale, found = _deviations(whole), dict[str, Finding]()
     redrawn = list(at) if at is not None else _spread(len(view.bars), 12, generator)
     for t in [*redrawn, *cut]:
         others = (
@@ -92,7 +92,7 @@ def look_ahead(
         )
         for other in others:
             changed = computed(compute, other).iloc[: t + 1]
-            for column, bar, error in _differences(whole.iloc[: t + 1], changed, _deviations(whole), _NOISE):
+            for column, bar, error in _differences(whole.iloc[: t + 1], changed, scale, _NOISE):
                 text = f"{column} changes at bar {bar:,} when bars from {t + 1:,} on change"
                 finding = _finding(view, "look-ahead", column, bar, error, text)
                 found.setdefault(column, attrs.evolve(finding, ahead=t + 1 - bar))

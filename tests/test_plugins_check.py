@@ -161,6 +161,18 @@ def test_what_a_plugin_prints_is_no_part_of_the_document(tmp_path, capsys):
     assert "computing" in err
 
 
+def test_one_that_leaves_another_process_without_an_answer_is_told(tmp_path, capsys):
+    leaves = PEEK.replace(
+        "def compute(self, view):",
+        "def compute(self, view):\n            import os, sys\n"
+        "            if sys.argv[0].endswith('worker.py'): os._exit(0)",
+    )
+
+    main(["-p", written(tmp_path, leaves), "plugins", "check", "peek", "--column", "delta"])
+
+    assert "another process cannot use it: it ended before it had answered" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_plugin_that_hangs_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MNQ_PLUGIN_SECONDS", "1")
     hangs = PEEK.replace("def compute(self, view):", "def compute(self, view):\n            while True: pass")

@@ -165,13 +165,8 @@ def named_class(name: str) -> Any:
 
 def _width(network: torch.nn.Module, spec: ModelSpec) -> int:
     """Return the width of a network's answer, seen on two windows of zeros to be a row of numbers for each."""
-    owner = type(spec.extractor)
     if not isinstance(network, torch.nn.Module):
-        raise PluginError(
-            f"an extractor broke its contract: build returned {type(network).__name__}",
-            who=f"{owner.__module__}.{owner.__qualname__}",
-            next="return a torch.nn.Module",
-        )
+        raise _broken(spec, f"build returned {type(network).__name__}", "return a torch.nn.Module")
     training = network.training
     network.eval()
     with torch.no_grad():
@@ -186,9 +181,11 @@ def _width(network: torch.nn.Module, spec: ModelSpec) -> int:
     elif not torch.isfinite(found).all():
         wrong = "what is no number"
     if wrong:
-        raise PluginError(
-            f"an extractor broke its contract: its network returned {wrong}",
-            who=f"{owner.__module__}.{owner.__qualname__}",
-            next="return float32 (batch, width), finite",
-        )
+        raise _broken(spec, f"its network returned {wrong}", "return float32 (batch, width), finite")
     return int(shape[1])
+
+
+def _broken(spec: ModelSpec, wrong: str, hint: str) -> PluginError:
+    owner = type(spec.extractor)
+    who = f"{owner.__module__}.{owner.__qualname__}"
+    return PluginError(f"an extractor broke its contract: {wrong}", who=who, next=hint)

@@ -76,7 +76,7 @@ def _looked_screen(one: Looked) -> list[str]:
         f"look-ahead   {one.strategy}: {one.bars:,} bars, {one.places} places, {', '.join((*one.pieces, 'the whole'))}"
     )
     if not one.found:
-        skipped = filled("", [f"not looked at: scaler and environment ({one.skipped})"]) if one.skipped else []
+        skipped = filled("", [f"not looked at: {one.skipped}"]) if one.skipped else []
         return [f"{head}: none", *skipped]
     return [head, *(line for peek in one.found for line in _peek_lines(peek))]
 

@@ -66,7 +66,7 @@ def show(context: Context, name: str, trades: bool, by: str | None, form: str | 
     context.format = "json" if chosen == "json" else "table"
     if by:
         ledger.show_by(context, run, by)
-    elif "session" in run.metrics:
+    elif run.traded:
         session_report.show_kept(context, run)
     else:
         screen.show_run(context, run, run.metrics)

@@ -94,6 +94,11 @@ class Run:
         except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
             raise _unreadable(path, error) from error
 
+    @property
+    def traded(self) -> bool:
+        """Whether a session made it, rather than a backtest."""
+        return self.manifest.get("stage") == "trade"
+
     def altered(self) -> list[str]:
         """Return the files that are not as they were written."""
         known: dict[str, str] = self.manifest.get("files", {})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mnqcore.errors import DataError, PluginError
+from mnqcore.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ class Peek:
 class Looked:
     """What was looked at, and what was found: at most one of each piece, column and check.
 
-    `skipped`: why scaler and environment were not looked at; "" where they were, or the strategy has none.
+    `skipped`: what could not be looked at, and why; "" where all was.
     """
 
     strategy: str
@@ -71,10 +71,11 @@ def look_closely(strategy: Strategy, progress: Progress = lambda _part: None) ->
         DataError: there are no usable bars.
         PluginError: a plugin raised, or broke its contract.
     """
-    from mnqcore.stages.lookahead import owner_of, pieces
+    from mnqcore.stages.lookahead import pieces
     from mnqcore.stages.prepare import read_feeds, read_market
     from mnqcore.stages.whole import of_whole
     from mnqcore.tape.feeds import beside
+    from mnqcore.tape.naming import in_full
 
     progress("bars")
     read = read_feeds(strategy)
@@ -86,7 +87,7 @@ def look_closely(strategy: Strategy, progress: Progress = lambda _part: None) ->
         progress(key)
         asked.append(key)
         found += [
-            _peek(market, finding, key, owner_of(choice)) for finding in _of_piece(choice, compute, views[choice.on])
+            _peek(market, finding, key, in_full(choice)) for finding in _of_piece(choice, compute, views[choice.on])
         ]
     progress("the whole")
     if not found:  # else the same would be told again, without a name
@@ -125,7 +126,7 @@ def _peek(market: Market, finding: Finding, key: str = "", owner: str = "") -> P
 def _of_piece(choice: Choice, compute: Compute, view: MarketView) -> list[Finding]:
     """Return what is found of one piece; what writes to bars or draws lots is told, and not called a peeker."""
     from mnqcore import causality
-    from mnqcore.stages.lookahead import owner_of
+    from mnqcore.stages.lookahead import uneven
 
     warmup = max(int(getattr(choice.build(), "warmup", 0)), 0)
     windows = list(_windows(view, warmup))
@@ -148,9 +149,7 @@ def _of_piece(choice: Choice, compute: Compute, view: MarketView) -> list[Findin
                     known[finding.check, finding.column] = finding
         return list(known.values())
     except DataError as error:  # another number of rows or columns where the bars are others
-        raise PluginError(
-            f"{choice.kind} '{choice.use}' broke its contract: {error.what}", who=owner_of(choice), **error.facts
-        ) from error
+        raise uneven(choice, error) from error
 
 
 def _of_window(compute: Compute, window: MarketView, at: int) -> list[Finding]:

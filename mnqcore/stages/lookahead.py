@@ -124,9 +124,14 @@ def _findings(choice: Choice, compute: Compute, sample: MarketView) -> list[Find
         cut = causality.telling(whole, _TELLING_FEATURES if choice.kind == "features" else _TELLING)
         return causality.look_ahead(compute, sample, at=[int(bars * _CUT), bars - 2], cut=cut)
     except DataError as error:  # another number of rows or columns where the bars are others
-        raise PluginError(
-            f"{choice.kind} '{choice.use}' broke its contract: {error.what}", who=owner_of(choice), **error.facts
-        ) from error
+        raise uneven(choice, error) from error
+
+
+def uneven(choice: Choice, error: DataError) -> PluginError:
+    """Return the error that a piece returns other rows or columns where the bars are others."""
+    from mnqcore.tape.naming import in_full, title
+
+    return PluginError(f"{title(choice)} broke its contract: {error.what}", who=in_full(choice), **error.facts)
 
 
 def pieces(strategy: Strategy) -> Iterator[tuple[Choice, Compute]]:
@@ -158,18 +163,15 @@ def _last(view: MarketView, bars: int) -> MarketView:
 
 
 def _refused(choice: Choice, findings: list[Finding]) -> PluginError:
+    from mnqcore.tape.naming import in_full, title
+
     first = findings[0]
     fault, remedy = _FAULTS[first.check]
     more = f" ({len(findings) - 1} more columns)" if len(findings) > 1 else ""
     return PluginError(
-        f"{choice.kind} '{choice.use}' {fault}",
+        f"{title(choice)} {fault}",
         where=f"bar {first.time:%Y-%m-%d %H:%M} UTC",
         found=f"of the bars looked at, {first.text}{more}",
-        who=owner_of(choice),
+        who=in_full(choice),
         next=remedy,
     )
-
-
-def owner_of(choice: Choice) -> str:
-    """Return distribution, version and class of a piece."""
-    return f"{choice.distribution} {choice.version}, {choice.cls.__module__}.{choice.cls.__qualname__}"

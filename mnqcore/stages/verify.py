@@ -59,9 +59,9 @@ def verify(run: Run, plugin_args: Sequence[str] = (), *, retrain: bool = False) 
     from mnqcore.plugins import load as load_plugins
     from mnqcore.strategy import load
 
-    manifest, altered = run.manifest, run.altered()
-    if manifest.get("stage") == "trade":
+    if run.traded:
         raise UsageError("a session cannot be run again: it is proven", where=run.name, next=f"mnq parity {run.name}")
+    manifest, altered = run.manifest, run.altered()
     plugins = load_plugins([*map(str, run.plugin_files), *plugin_args])
     strategy = load(run.path / "resolved.toml", None, plugins)
     if strategy.learns:

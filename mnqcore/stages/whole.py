@@ -35,7 +35,7 @@ _SEED = 5
 
 
 def of_whole(strategy: Strategy, raw: pd.DataFrame, read: Mapping[str, Feed]) -> tuple[list[Finding], str]:
-    """Return what changes before the bars that change, at most one finding a column, and why a part was not looked at.
+    """Return what changes before the bars that change, at most one finding a column; and what was not looked at, why.
 
     `check` of a finding is "look-ahead", of a column; "account", of the equity; "scaler", of a column's mean; or
     "environment", of a reward or an observation.
@@ -53,7 +53,7 @@ def of_whole(strategy: Strategy, raw: pd.DataFrame, read: Mapping[str, Feed]) ->
     raw = raw.iloc[-_MOST:]
     usual = _prepared(strategy, raw, read)
     if len(usual.market.tape) < _FEWEST:
-        return [], f"{len(usual.market.tape)} bars are too few"
+        return [], f"the whole ({len(usual.market.tape)} bars are too few)"
     generator = np.random.default_rng(_SEED)
     found = list(_of_columns(usual, raw, read, generator))
     skipped = ""
@@ -61,7 +61,7 @@ def of_whole(strategy: Strategy, raw: pd.DataFrame, read: Mapping[str, Feed]) ->
         try:
             found += _of_training(usual, raw, read, generator)
         except DataError as error:  # the last bars are too few for its split, though all of them may do
-            skipped = error.what
+            skipped = f"scaler and environment ({error.what})"
     known: dict[str, Finding] = {}
     for finding in found:
         known.setdefault(finding.column, finding)

@@ -30,6 +30,11 @@ def owner(choice: Choice) -> str:
     return f"{choice.distribution} {choice.version}"
 
 
+def in_full(choice: Choice) -> str:
+    """Return distribution, version and class of a plugin."""
+    return f"{owner(choice)}, {choice.cls.__module__}.{choice.cls.__qualname__}"
+
+
 def raised(choice: Choice, method: str, error: BaseException) -> PluginError:
     """Return the error that a method of a plugin raised, with file and line in the plugin's code."""
     where = place(error, choice.cls.__module__)
@@ -44,7 +49,7 @@ def broken(choice: Choice, wrong: str, hint: str) -> PluginError:
     """Return the error that a plugin does not keep its contract."""
     return PluginError(
         f"{title(choice)} broke its contract: {wrong}",
-        who=f"{owner(choice)}, {choice.cls.__module__}.{choice.cls.__qualname__}",
+        who=in_full(choice),
         next=hint,
     )
 

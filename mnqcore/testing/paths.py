@@ -162,12 +162,16 @@ def _account(path: str, lanes: int, signal: tuple[float, ...] | None) -> tuple[A
     orders, balance = made.orders.copy(), _SMALL if path == "ruin" else _BALANCE
     orders["stop"] = 0 if path in ("ruin", "win", "loss") else _STOP_TICKS
     orders["reward_signal"] = 0.0 if signal is None else signal
-    first = 0 if path == "a beginning" else len(made.tape) // 2 - _BEFORE
-    if path != "a beginning" and signal is not None and np.isfinite(signal).any():
-        first = max(first, int(np.flatnonzero(np.isfinite(signal))[0]))
+    first = 0 if path == "a beginning" else _begins(len(made.tape), signal)
     law = rulebook(made.instrument, Costs(initial_balance=balance), Risk(max_position=3))
     account = Account(made.tape, orders, law, initial_balance=balance, lanes=lanes, first=first)
     return account, first, balance
+
+
+def _begins(bars: int, signal: tuple[float, ...] | None) -> int:
+    """Return the bar before most happens on a market of so many, or the first later one whose signal is known."""
+    known = [] if signal is None else np.flatnonzero(np.isfinite(signal)).tolist()
+    return max([bars // 2 - _BEFORE, *known[:1]])
 
 
 def _actions(path: str, seed: int, lanes: int) -> NDArray[np.int8]:

@@ -84,7 +84,7 @@ def _answered(asked: dict[str, Any], out: Path) -> dict[str, Any]:
         np.savez(out, *answer(subject))
     except NotAsked as reason:
         return {"not_asked": str(reason)}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return {"answer_error": str(error).partition("\n")[0] or type(error).__name__}
     return {"answered": True}
 

@@ -164,7 +164,7 @@ def _asked(subject: Subject, preload: tuple[str, ...] = (), *, answer: bool = Fa
     }
     with tempfile.TemporaryDirectory() as folder:
         trouble = _run(json.dumps({**text, "folder": folder}))
-        told = _read(Path(folder), trouble)
+        told = _read(Path(folder), trouble, answer=params is not None)
     if "error" in told:
         if not subject.registered and told["missing"] == module.partition(".")[0]:
             raise NotAsked("no other process can import the module of the class")
@@ -180,15 +180,15 @@ def _params(subject: Subject) -> dict[str, Any] | None:
         return None
 
 
-def _read(folder: Path, trouble: str) -> dict[str, Any]:
-    """Return what a process has written; `trouble`: how it ended, "" well."""
+def _read(folder: Path, trouble: str, *, answer: bool) -> dict[str, Any]:
+    """Return what a process has written; `trouble`: how it ended, "" well. `answer`: whether it was asked for one."""
     if not (folder / worker.IMPORT).exists():
         raise RuntimeError(f"another process {trouble or 'told nothing'}")
     told: dict[str, Any] = json.loads((folder / worker.IMPORT).read_text(encoding="utf-8"))
     if (folder / worker.ANSWERED).exists():
         told |= json.loads((folder / worker.ANSWERED).read_text(encoding="utf-8"))
-    elif trouble:
-        told["answer_error"] = f"it {trouble}"
+    elif answer and "error" not in told:
+        told["answer_error"] = f"it {trouble or 'ended before it had answered'}"
     if "answered" in told:
         with np.load(folder / worker.ARRAYS) as found:
             told["answer"] = [found[name] for name in found.files]
